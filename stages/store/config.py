@@ -17,22 +17,13 @@ from typing import Any, Literal, cast
 import yaml
 
 from stages.errors import SeesawError
+from stages.game.spec import Part, Player, Rules, Variant
 from stages.store import catalogue
 
 LARGEST_FILE = 1 << 20
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Source = Literal["digits", "ring", "grid", "stacked_digits", "dirac", "idx", "images", "array", "table"]
-Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "silu"]
-Normalisation = Literal["none", "batch", "layer"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A named part of the catalogue and the arguments of its factory: `{name: r1, weight: 10}`."""
-
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,34 +40,6 @@ class Data:
     skip_broken: bool = False  # true: an unreadable image is left out, and named
     validation: float = 0.1  # share of items on the validation side
     test: float = 0.2
-
-
-@dataclass(frozen=True)
-class Player:
-    """The shape of one player's network."""
-
-    network: str = "auto"  # auto: dcgan for images of at least 8 pixels a side, else mlp
-    width: int = 32  # channels of the layer at the highest resolution (images), units of a hidden layer (mlp)
-    depth: int = 2  # hidden layers (mlp), residual blocks a resolution (resnet)
-    activation: Activation = "relu"
-    normalisation: Normalisation = "none"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How the two players take turns, and how each one moves."""
-
-    critic_steps: int = 1  # discriminator updates before the generator's
-    generator_steps: int = 1
-    order: Literal["alternating", "simultaneous"] = "alternating"
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    generator_lr: float = 2e-4
-    discriminator_lr: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    lazy_interval: int = 1  # every I-th discriminator step adds I x penalty
-    ema_half_life: float = 0.02  # of the generator's average, as a share of the run
 
 
 @dataclass(frozen=True)
@@ -128,19 +91,6 @@ class Report:
     """The report's words."""
 
     title: str = "Seesaw"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One entry of `variants`, resolved against `train`: everything that decides its result but the data and the code."""
-
-    name: str
-    loss: Part
-    penalty: Part
-    constraint: Part
-    rules: Rules
-    generator: Player
-    discriminator: Player
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""One group of games: both players of every lane, their optimisers, G's average, and the state a checkpoint holds."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stages.game.build import Flat, Objective, discriminator, generator, objective
+from stages.game.optimizers import Optimizer, optimizer
+from stages.game.spec import Variant
+
+EMA_RAMP = 0.05  # the half-life is at most this share of the steps already done (Karras et al. 2020, G's average)
+
+
+class Game:
+    """All lanes of a group. `step` counts generator steps done; `critic_step` counts D updates.
+
+    `alive` is false for a lane from the first step whose losses were not finite; `died_at` holds that step (0: alive). A dead lane's
+    weights move no more.
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        shape: tuple[int, ...],
+        latent: int,
+        batch: int,
+        steps: int,
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ) -> None:
+        self.variant, self.shape, self.latent, self.batch, self.steps = variant, shape, latent, batch, steps
+        self.seeds = tuple(seeds)
+        self.objective: Objective = objective(variant)
+        rules = variant.rules
+        self.generator = Flat(generator(variant.generator, shape, latent, seeds, dtype).to(device))
+        self.discriminator = Flat(discriminator(variant.discriminator, shape, seeds, self.objective.constraint, dtype).to(device))
+        self.generator_optimizer: Optimizer = optimizer(self.generator.vector, rules.generator_lr, rules)
+        self.discriminator_optimizer: Optimizer = optimizer(self.discriminator.vector, rules.discriminator_lr, rules)
+        self.ema = self.generator.vector.clone()
+        self.ema_buffers = [buffer.clone() for buffer in self.generator.module.buffers()]
+        self.penalty_state: Mapping[str, Tensor] = {
+            name: torch.full((len(seeds),), value, dtype=dtype, device=device) for name, value in self.objective.penalty.state.items()
+        }
+        self.alive = torch.ones(len(seeds), dtype=torch.bool)
+        self.died_at = torch.zeros(len(seeds), dtype=torch.int64)
+        self.step = 0
+        self.critic_step = 0
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the game's device and dtype."""
+        return self.generator.vector
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, by name; tensors are the game's own, not copies."""
+        named: dict[str, Tensor] = {
+            "generator": self.generator.vector,
+            "discriminator": self.discriminator.vector,
+            "ema": self.ema,
+            "alive": self.alive,
+            "died_at": self.died_at,
+            "step": torch.tensor(self.step),
+            "critic_step": torch.tensor(self.critic_step),
+        }
+        for role, optimiser in (("generator", self.generator_optimizer), ("discriminator", self.discriminator_optimizer)):
+            named |= {f"{role}_optimizer/{name}": tensor for name, tensor in optimiser.state.items()}
+            module: nn.Module = getattr(self, role).module
+            named |= {f"{role}_buffer/{name}": tensor for name, tensor in module.named_buffers()}
+        named |= {f"ema_buffer/{index}": tensor for index, tensor in enumerate(self.ema_buffers)}
+        return named | {f"penalty/{name}": tensor for name, tensor in self.penalty_state.items()}
+
+    @torch.no_grad()
+    def load_state(self, saved: Mapping[str, Tensor]) -> None:
+        """Take up a state that `state` gave; ValueError when names or shapes are of another game."""
+        mine = self.state()
+        if mine.keys() != saved.keys() or any(mine[name].shape != saved[name].shape for name in mine):
+            raise ValueError("this checkpoint is of another game: its names or shapes differ")
+        for name, tensor in mine.items():
+            tensor.copy_(saved[name])
+        self.step, self.critic_step = int(saved["step"]), int(saved["critic_step"])
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move G's average after step t: half-life min(h N, 0.05 t) steps; parameters and batch statistics alike."""
+        half_life = min(self.variant.rules.ema_half_life * self.steps, EMA_RAMP * self.step)
+        weight = 1 - 0.5 ** (1 / half_life) if half_life > 0 else 1.0
+        self.ema.lerp_(self.generator.vector, weight)
+        for average, buffer in zip(self.ema_buffers, self.generator.module.buffers(), strict=True):
+            average.lerp_(buffer, weight)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Weights and buffers of G, its average and D under `generator/`, `ema/`, `discriminator/`: copies on the CPU, lane axis first."""
+        names = self.generator.names
+        buffers = [name for name, _ in self.generator.module.named_buffers()]
+        tensors = {f"generator/{name}": tensor for name, tensor in self.generator.module.state_dict().items()}
+        tensors |= {f"ema/{name}": piece for name, piece in zip(names, self.generator.split(self.ema), strict=True)}
+        tensors |= {f"ema/{name}": buffer for name, buffer in zip(buffers, self.ema_buffers, strict=True)}
+        tensors |= {f"discriminator/{name}": tensor for name, tensor in self.discriminator.module.state_dict().items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,70 @@
+"""Optimisers on one flat vector: `direction(gradient)` moves their state and returns the step that is subtracted, lr included."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from stages.game.spec import Rules
+
+
+class Optimizer(Protocol):
+    """State as named tensors, so that a checkpoint can hold it; a step count as an int64 tensor."""
+
+    state: dict[str, Tensor]
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The step d of θ <- θ - d for this gradient; moves the state."""
+        ...
+
+
+class Sgd:
+    """d = lr g."""
+
+    def __init__(self, like: Tensor, lr: float, rules: Rules) -> None:
+        self.lr = lr
+        self.state: dict[str, Tensor] = {}
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        return gradient * self.lr
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1) with bias correction; ε is added outside the root.
+
+    m <- β1 m + (1-β1) g;  v <- β2 v + (1-β2) g²;  d = lr m̂ / (√v̂ + ε), m̂ = m / (1-β1^t), v̂ = v / (1-β2^t).
+    """
+
+    def __init__(self, like: Tensor, lr: float, rules: Rules) -> None:
+        self.lr, self.beta1, self.beta2, self.epsilon = lr, rules.beta1, rules.beta2, rules.epsilon
+        self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like), "count": torch.zeros((), dtype=torch.int64)}
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        mean, square, count = self.state["mean"], self.state["square"], self.state["count"]
+        count += 1
+        t = int(count)
+        mean.lerp_(gradient, 1 - self.beta1)
+        square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+        denominator = square.sqrt().div_((1 - self.beta2**t) ** 0.5).add_(self.epsilon)
+        return torch.div(mean, denominator, out=denominator).mul_(self.lr / (1 - self.beta1**t))
+
+
+class RmsProp:
+    """RMSprop without momentum or centring: v <- β2 v + (1-β2) g²;  d = lr g / (√v + ε) (Tieleman & Hinton 2012; WGAN's optimiser)."""
+
+    def __init__(self, like: Tensor, lr: float, rules: Rules) -> None:
+        self.lr, self.beta2, self.epsilon = lr, rules.beta2, rules.epsilon
+        self.state = {"square": torch.zeros_like(like)}
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        square = self.state["square"]
+        square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+        return gradient.mul(self.lr).div_(square.sqrt().add_(self.epsilon))
+
+
+FORMS: dict[str, type] = {"sgd": Sgd, "adam": Adam, "rmsprop": RmsProp}
+
+
+def optimizer(like: Tensor, lr: float, rules: Rules) -> Optimizer:
+    """The optimiser that the rules name, for a vector like this one."""
+    return FORMS[rules.optimizer](like, lr, rules)

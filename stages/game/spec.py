@@ -1,0 +1,71 @@
+"""What defines one variant of the game: small frozen types without tensors, so that configuration can speak them without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid", "silu"]
+Normalisation = Literal["none", "batch", "layer"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named part of the catalogue and the arguments of its factory: `{name: r1, weight: 10}`."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Player:
+    """The shape of one player's network."""
+
+    network: str = "auto"  # auto: dcgan for images of at least 8 pixels a side, else mlp
+    width: int = 32  # channels at the highest resolution (images), units of a hidden layer (mlp)
+    depth: int = 2  # hidden layers (mlp), residual blocks a resolution (resnet)
+    activation: Activation = "relu"
+    normalisation: Normalisation = "none"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the two players take turns, and how each one moves."""
+
+    critic_steps: int = 1  # discriminator updates before the generator's
+    generator_steps: int = 1
+    order: Literal["alternating", "simultaneous"] = "alternating"
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    generator_lr: float = 2e-4
+    discriminator_lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    lazy_interval: int = 1  # every I-th discriminator step adds I x penalty
+    ema_half_life: float = 0.02  # of the generator's average, as a share of the run
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One entry of `variants`, resolved against `train`: everything that decides its result but the data and the code."""
+
+    name: str
+    loss: Part
+    penalty: Part
+    constraint: Part
+    rules: Rules
+    generator: Player
+    discriminator: Player
+
+
+def network_for(player: Player, shape: tuple[int, ...]) -> str:
+    """The network's name for data of that shape: `auto` is dcgan for images of at least 8 pixels a side, else mlp."""
+    if player.network != "auto":
+        return player.network
+    return "dcgan" if len(shape) == 3 and min(shape[1:]) >= 8 else "mlp"
+
+
+def variant(entry: Mapping[str, Any]) -> Variant:
+    """A Variant from the plain values that `dataclasses.asdict` gives (runs/v.json's `config`; other keys there are left alone)."""
+    parts = {kind: Part(entry[kind]["name"], entry[kind]["arguments"]) for kind in ("loss", "penalty", "constraint")}
+    players = {role: Player(**entry[role]) for role in ("generator", "discriminator")}
+    return Variant(name=entry["name"], rules=Rules(**entry["rules"]), **parts, **players)

@@ -1,0 +1,127 @@
+"""One move of each player, as the papers' algorithm boxes write it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stages.game.game import Game
+from stages.game.streams import LaneDraws, lane_draws
+
+Batches = Callable[[Tensor], Tensor]  # indices [L, B] to data [L, B, ...] in the games' scale
+
+
+class MemoCritic:
+    """D that answers once for each tensor object: the penalty reuses the loss's forward."""
+
+    def __init__(self, game: Game) -> None:
+        self._module = game.discriminator.module
+        self._answers: dict[int, tuple[Tensor, Tensor]] = {}
+        # One forward over both batches saves a program; batch statistics must not mix them, and an input gradient wants one part only.
+        self._together = not game.discriminator.mixes_samples and not game.objective.penalty.input_gradient
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if id(x) not in self._answers:
+            self._answers[id(x)] = (x, self._module(x))
+        return self._answers[id(x)][1]
+
+    def pair(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of both batches, `[L, B]` each."""
+        if self._together:
+            logits = self._module(torch.cat([real, fake], 1))
+            self._answers = {id(x): (x, part) for x, part in zip((real, fake), logits.chunk(2, 1), strict=True)}
+        return self(real), self(fake)
+
+
+@dataclass(frozen=True)
+class Move:
+    """What one player's step computed, before the weights moved: per-lane parts and the flat gradient; nothing is altered or repaired."""
+
+    loss: Tensor  # [L], the adversarial part
+    penalty: Tensor  # [L], weight * mean penalty as it entered the sum (zero in G's move)
+    real_logits: Tensor  # [L, B]
+    fake_logits: Tensor  # [L, B]
+    gradient: Tensor  # flat
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one D update is played with."""
+
+    real: Tensor  # [L, B, ...]
+    noise: Tensor  # [L, B, latent]
+    penalty: LaneDraws
+
+
+def draw(game: Game, batches: Batches, items: int, player: str, substep: int) -> Draw:
+    """The batch, the noise and the penalty's stream of (step, player, substep); lane l's depend on its seed alone."""
+    step, like = game.step, game.like
+    indices = lane_draws(game.seeds, f"{player}/batch", step, substep, like).integers(items, game.batch)
+    noise = lane_draws(game.seeds, f"{player}/noise", step, substep, like).normal(game.batch, game.latent)
+    return Draw(batches(indices).to(like), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like))
+
+
+def discriminator_move(game: Game, given: Draw) -> Move:
+    """D's gradient: ∇_ψ Σ_lanes [ mean L_D(D(x), D(G(z))) + I weight mean penalty ], the penalty on every I-th D step."""
+    objective, rules = game.objective, game.variant.rules
+    with torch.no_grad():
+        fake = game.generator.module(given.noise)
+    if objective.penalty.input_gradient:
+        given.real.requires_grad_(True)
+        fake.requires_grad_(True)
+    critic = MemoCritic(game)
+    real_logits, fake_logits = critic.pair(given.real, fake)
+    loss = objective.loss.discriminator(real_logits, fake_logits).mean(1)  # [L]
+    penalty = torch.zeros_like(loss)
+    if game.critic_step % rules.lazy_interval == 0:
+        value = objective.penalty.value(critic, given.real, fake, given.penalty, game.penalty_state)
+        penalty = rules.lazy_interval * objective.penalty.weight * value.mean(1)
+    gradients = torch.autograd.grad((loss + penalty).sum(), game.discriminator.parameters)
+    if objective.penalty.update is not None:
+        game.penalty_state = objective.penalty.update(game.penalty_state, real_logits.detach(), fake_logits.detach())
+    return Move(loss.detach(), penalty.detach(), real_logits.detach(), fake_logits.detach(), game.discriminator.gather(gradients))
+
+
+def generator_move(game: Game, given: Draw) -> Move:
+    """G's gradient: ∇_θ Σ_lanes mean L_G(D(x), D(G(z))); D's parameters get no gradient."""
+    objective = game.objective
+    fake_logits = game.discriminator.module(game.generator.module(given.noise))
+    real_logits = fake_logits
+    if objective.loss.generator_reads_real:
+        with torch.no_grad():
+            real_logits = game.discriminator.module(given.real)
+    loss = objective.loss.generator(real_logits, fake_logits).mean(1)  # [L]
+    gradients = torch.autograd.grad(loss.sum(), game.generator.parameters)
+    return Move(
+        loss.detach(), torch.zeros_like(loss.detach()), real_logits.detach(), fake_logits.detach(), game.generator.gather(gradients)
+    )
+
+
+@torch.no_grad()
+def apply_discriminator(game: Game, move: Move) -> None:
+    """ψ <- ψ - d, then the constraint."""
+    step = game.discriminator_optimizer.direction(move.gradient)
+    game.discriminator.vector.sub_(_only_alive(game, step, game.discriminator.lane_mask))
+    game.objective.constraint.after_step(game.discriminator.module)
+    game.critic_step += 1
+
+
+@torch.no_grad()
+def apply_generator(game: Game, move: Move) -> None:
+    """θ <- θ - d."""
+    step = game.generator_optimizer.direction(move.gradient)
+    game.generator.vector.sub_(_only_alive(game, step, game.generator.lane_mask))
+
+
+def _only_alive(game: Game, step: Tensor, lane_mask: Callable[[Tensor], Tensor]) -> Tensor:
+    if bool(game.alive.all()):
+        return step
+    return torch.where(lane_mask(game.alive.to(step.device)), step, torch.zeros_like(step))
+
+
+def note_finite(game: Game, *moves: Move) -> None:
+    """Lanes whose losses are not finite die at this step; called before their weights move."""
+    finite = torch.stack([move.loss + move.penalty for move in moves]).isfinite().all(0).cpu()
+    game.died_at[game.alive & ~finite] = game.step + 1
+    game.alive &= finite

@@ -1,0 +1,98 @@
+"""Work in progress: one folder a fingerprint under a file lock, one sub-folder a group of lanes, atomic checkpoints.
+
+The folder's name holds the fingerprint, the torch version and the kind of device, because only then are the bits the same.
+A checkpoint is a file of named tensors and, beside it, the records since the one before; it counts once its own name stands, so a kill
+at any moment leaves the previous one valid. The two newest are kept: one that is damaged falls back to the other.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from stages.errors import SeesawError
+from stages.store import snapshots
+from stages.store.records import Block
+
+KEPT = 2
+
+
+def folder(scratch: Path, fingerprint: str, torch_version: str, device: str) -> Path:
+    """Where this result is made."""
+    return scratch / f"{fingerprint[:32]}-{torch_version}-{device}"
+
+
+@contextmanager
+def held(place: Path, what: str, wait: float = 0.0) -> Iterator[None]:
+    """The lock on a folder, waited for at most so many seconds; SeesawError when another process holds it."""
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / "lock")
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise SeesawError(f"{what} is being made by another process (it holds {place / 'lock'}): wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove(place: Path) -> None:
+    """Drop a scratch folder that is no longer needed."""
+    if place.exists():
+        shutil.rmtree(place)
+
+
+class Checkpoints:
+    """The checkpoints of one group."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def save(self, step: int, state: Mapping[str, Tensor], block: Block | None) -> None:
+        """Records first, then the state: a state on disk vouches for every record before it."""
+        if block is not None:
+            block.save(self._records(step))
+        snapshots.write(self._state(step), state)
+        for old in self._steps()[:-KEPT]:
+            self._state(old).unlink(missing_ok=True)
+
+    def latest(self) -> tuple[int, dict[str, Tensor]] | None:
+        """The newest checkpoint that can be read, with its step; records after it are dropped, to be made again."""
+        for step in reversed(self._steps()):
+            try:
+                state = snapshots.read(self._state(step))
+            except SeesawError:
+                self._state(step).unlink()  # damaged: the one before it is used, and the steps between are played again
+                continue
+            for path in self.place.glob("records-*.npz"):
+                if _step_of(path) > step:
+                    path.unlink()
+            return step, state
+        for path in self.place.glob("records-*.npz"):
+            path.unlink()
+        return None
+
+    def blocks(self) -> list[Block]:
+        """Every record so far, in order."""
+        return [Block.load(path) for path in sorted(self.place.glob("records-*.npz"))]
+
+    def snapshot(self, step: int) -> Path:
+        """Where the snapshot of a step is kept until the run is whole."""
+        return self.place / f"snapshot-{step:08d}.safetensors"
+
+    def _steps(self) -> list[int]:
+        return sorted(_step_of(path) for path in self.place.glob("state-*.safetensors"))
+
+    def _state(self, step: int) -> Path:
+        return self.place / f"state-{step:08d}.safetensors"
+
+    def _records(self, step: int) -> Path:
+        return self.place / f"records-{step:08d}.npz"
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.rsplit("-", 1)[1])
