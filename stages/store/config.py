@@ -91,6 +91,7 @@ class Report:
     """The report's words."""
 
     title: str = "Seesaw"
+    language: Literal["en", "zh"] = "en"
 
 
 @dataclass(frozen=True)

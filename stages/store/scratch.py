@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from stages.errors import SeesawError
-from stages.store import snapshots
+from stages.store import tensors
 from stages.store.records import Block
 
 KEPT = 2
@@ -52,19 +52,19 @@ class Checkpoints:
     def __init__(self, place: Path) -> None:
         self.place = place
 
-    def save(self, step: int, state: Mapping[str, Tensor], block: Block | None) -> None:
+    def save(self, step: int, state: Mapping[str, np.ndarray], block: Block | None) -> None:
         """Records first, then the state: a state on disk vouches for every record before it."""
         if block is not None:
             block.save(self._records(step))
-        snapshots.write(self._state(step), state)
+        tensors.write(self._state(step), state)
         for old in self._steps()[:-KEPT]:
             self._state(old).unlink(missing_ok=True)
 
-    def latest(self) -> tuple[int, dict[str, Tensor]] | None:
+    def latest(self) -> tuple[int, dict[str, np.ndarray]] | None:
         """The newest checkpoint that can be read, with its step; records after it are dropped, to be made again."""
         for step in reversed(self._steps()):
             try:
-                state = snapshots.read(self._state(step))
+                state = tensors.read(self._state(step))
             except SeesawError:
                 self._state(step).unlink()  # damaged: the one before it is used, and the steps between are played again
                 continue
@@ -83,6 +83,10 @@ class Checkpoints:
     def snapshot(self, step: int) -> Path:
         """Where the snapshot of a step is kept until the run is whole."""
         return self.place / f"snapshot-{step:08d}.safetensors"
+
+    def final(self, step: int) -> dict[str, np.ndarray]:
+        """The state at the end of the run."""
+        return tensors.read(self._state(step))
 
     def _steps(self) -> list[int]:
         return sorted(_step_of(path) for path in self.place.glob("state-*.safetensors"))

@@ -1,0 +1,148 @@
+"""The command line: each command is a few lines, and imports torch or mlflow only when it runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stages.errors import SeesawError
+
+if TYPE_CHECKING:
+    from stages.store.config import Config
+
+app = typer.Typer(
+    help="Which GAN objective trains well on my data, which fail, why, and what would repair them?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Name = Annotated[str, typer.Argument(help="a variant of params.yaml")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no live line")]
+
+
+def main() -> None:
+    """Run the app; a user's mistake is one line on standard error and exit code 1."""
+    try:
+        app()
+    except SeesawError as error:
+        sys.stderr.write(f"seesaw: {error}\n")
+        sys.exit(1)
+
+
+def _begin() -> "tuple[Config, Path]":
+    """The configuration and the project's root; under dvc this process ends when dvc does."""
+    import os
+
+    from stages.store.config import read_config
+    from stages.store.parent import die_with_parent
+    from stages.store.places import project_root
+
+    if "DVC_STAGE" in os.environ:
+        die_with_parent()
+    root = project_root()
+    return read_config(root / "params.yaml"), root
+
+
+@app.command()
+def check() -> None:
+    """Validate the whole of params.yaml (a node)."""
+    from stages import check as node
+
+    config, root = _begin()
+    node.check(config, root)
+
+
+@app.command()
+def prepare() -> None:
+    """Turn the data source into arrays, a split and a card (a node)."""
+    from stages import prepare as node
+
+    config, root = _begin()
+    node.prepare(config, root)
+
+
+@app.command()
+def train(variant: Name, quiet: Quiet = False) -> None:
+    """Train every lane of a variant (a node)."""
+    from stages import train as node
+
+    config, root = _begin()
+    node.train(config, variant, root, quiet)
+
+
+@app.command()
+def diagnose(variant: Name) -> None:
+    """Judge the game of a variant: what happened, and why (a node)."""
+    from stages import diagnose as node
+
+    config, root = _begin()
+    node.diagnose(config, variant, root)
+
+
+@app.command()
+def evaluate(variant: Name) -> None:
+    """Judge the samples of a variant (a node)."""
+    from stages import evaluate as node
+
+    config, root = _begin()
+    node.evaluate(config, variant, root)
+
+
+@app.command()
+def compare() -> None:
+    """Compare the variants of params.yaml (a node)."""
+    from stages import compare as node
+
+    config, root = _begin()
+    node.compare(config, root)
+
+
+@app.command()
+def report() -> None:
+    """Write results/report/index.html and report.md (a node)."""
+    from stages import report as node
+
+    config, root = _begin()
+    node.report(config, root)
+
+
+@app.command()
+def sync(verify: Annotated[bool, typer.Option("--verify", help="compare point by point")] = False) -> None:
+    """Bring MLflow to show exactly what the outputs hold."""
+    from stages import sync as node
+
+    _, root = _begin()
+    typer.echo(node.sync(root, verify=verify))
+
+
+@app.command()
+def ui(port: int = 5000) -> None:
+    """Open MLflow on this experiment's variants; Ctrl-C ends it."""
+    from stages import ui as node
+
+    _, root = _begin()
+    node.ui(root, port)
+
+
+@app.command()
+def run(targets: Annotated[list[str] | None, typer.Argument(help="stages, as for dvc repro")] = None) -> None:
+    """`dvc repro`, then `sync`, then the verdict table."""
+    from stages import run as whole
+
+    config, root = _begin()
+    whole.run(config, root, targets or [])
+
+
+@app.command()
+def doctor() -> None:
+    """What is wrong with this checkout, and the command that mends it."""
+    from stages import doctor as node
+
+    _, root = _begin()
+    sys.exit(node.doctor(root))
+
+
+if __name__ == "__main__":
+    main()

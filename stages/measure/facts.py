@@ -1,0 +1,317 @@
+"""What verdicts rest on: single numbers of one lane, each with the steps it was read at and a sentence.
+
+A fact that cannot be had is `None` with its reason, never a stand-in number. Ratios make them comparable between variants: a distance is
+taken over the threshold of good samples, precision and coverage over what real data reach against real data, a gradient over its own
+early median. Windows: `early` is the first tenth of the records (at least 5), `late` the last quarter.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.measure.verdict_rules import GOOD_BASELINES, GOOD_FLOORS, GOOD_SHARE
+
+
+class Fact(NamedTuple):
+    """A number, the steps behind it, and a sentence (the reason when there is no number)."""
+
+    value: float | None
+    steps: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """A recorded measure of one lane: `values[i]` at `steps[i]`, non-finite values included."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+    def early(self) -> np.ndarray:
+        """Finite values of the first tenth, at least 5 records."""
+        return _finite(self.values[: max(5, len(self.values) // 10)])
+
+    def late(self) -> np.ndarray:
+        """Finite values of the last quarter of the steps."""
+        return _finite(self.values[self.steps > 0.75 * self.steps[-1]])
+
+    def late_steps(self) -> tuple[int, ...]:
+        """First and last step of the last quarter."""
+        late = self.steps[self.steps > 0.75 * self.steps[-1]]
+        return (int(late[0]), int(late[-1]))
+
+
+@dataclass(frozen=True)
+class SnapshotQuality:
+    """How good one lane's samples are at one snapshot; `None` where a measure is not defined."""
+
+    step: int
+    distance: float | None  # Fréchet, lower is better
+    spread: float | None  # standard deviation of `distance` over draws of the same size
+    precision: float | None
+    coverage: float | None
+    shares: tuple[float, ...] | None = None  # of the data's modes (or k-means cells) among the raw generator's samples
+    finite: bool = True
+
+
+@dataclass(frozen=True)
+class Standards:
+    """What the data themselves reach: real against real at equal counts, a baseline model, the untrained generator."""
+
+    floor: float
+    floor_precision: float | None
+    floor_coverage: float | None
+    baseline: float | None
+    untrained: float | None
+
+    @property
+    def good(self) -> float:
+        """A distance below this is good: the largest of 3 floors, the baseline model's, and a tenth of the untrained generator's."""
+        terms = [GOOD_FLOORS * self.floor]
+        terms += [GOOD_BASELINES * self.baseline] if self.baseline is not None else []
+        terms += [GOOD_SHARE * self.untrained] if self.untrained is not None else []
+        return max(terms)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Everything seen of one lane."""
+
+    seed: int
+    finite: bool
+    steps: int  # generator steps done
+    reason: str | None
+    quality: Sequence[SnapshotQuality]
+    records: Mapping[str, Series] = field(default_factory=dict)
+    probe_auc: float | None = None
+    overfit_auc: float | None = None
+    overfit_counts: tuple[int, int] = (0, 0)
+
+
+def facts(lane: Lane, standards: Standards) -> dict[str, Fact]:
+    """Every fact of a lane by name."""
+    found = {"finite": _finite_fact(lane), **_length(lane)}
+    found |= _quality(lane, standards) | _course(lane) | _records(lane.records)
+    found |= _probe(lane) | _overfit(lane)
+    return found
+
+
+def _finite_fact(lane: Lane) -> Fact:
+    bad = [q.step for q in lane.quality if not q.finite]
+    if not lane.finite:
+        return Fact(0.0, (lane.steps,), f"not finite at step {lane.steps}: {lane.reason}")
+    if bad:
+        return Fact(0.0, (bad[0],), f"the samples of snapshot {bad[0]} are not finite")
+    return Fact(1.0, (lane.steps,), "every loss, weight and sample is finite")
+
+
+def _length(lane: Lane) -> dict[str, Fact]:
+    after = [q.step for q in lane.quality if q.step > 0]
+    return {
+        "steps_done": Fact(lane.steps, (lane.steps,), f"{lane.steps} generator steps were done"),
+        "snapshots": Fact(len(after), tuple(after), f"{len(after)} snapshots after step 0"),
+    }
+
+
+def _measured(lane: Lane) -> list[SnapshotQuality]:
+    return [q for q in lane.quality if q.step > 0 and q.distance is not None]
+
+
+def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
+    """The final samples against the standards, and the best against the final."""
+    measured = _measured(lane)
+    names = ("distance_over_good", "precision_over_floor", "coverage_over_floor", "best_over_good", "final_over_best")
+    if not measured:
+        return dict.fromkeys((*names, "loss_of_quality_over_spread"), Fact(None, (), "no snapshot after step 0 has a distance"))
+    final, best = measured[-1], min(measured, key=lambda q: (q.distance, q.step))
+    at = (final.step,)
+    return {
+        "distance_over_good": Fact(
+            _ratio(final.distance, standards.good), at, f"the final distance {final.distance:.4g} over {standards.good:.4g}, which is good"
+        ),
+        "best_over_good": Fact(
+            _ratio(best.distance, standards.good),
+            (best.step,),
+            f"the best distance {best.distance:.4g} over {standards.good:.4g}, which is good",
+        ),
+        "precision_over_floor": _over_floor("precision", final.precision, standards.floor_precision, at),
+        "coverage_over_floor": _over_floor("coverage", final.coverage, standards.floor_coverage, at),
+    } | _loss_of_quality(best, final, standards)
+
+
+def _over_floor(name: str, value: float | None, floor: float | None, steps: tuple[int, ...]) -> Fact:
+    if value is None or not floor:
+        return Fact(None, steps, f"{name} is not defined on these data")
+    return Fact(value / floor, steps, f"{name} {value:.3f} over {floor:.3f}, which real data reach against real data")
+
+
+def _loss_of_quality(best: SnapshotQuality, final: SnapshotQuality, standards: Standards) -> dict[str, Fact]:
+    steps = (best.step, final.step)
+    low, high = max(_number(best.distance), standards.floor), max(_number(final.distance), standards.floor)
+    text = f"distance {_number(best.distance):.4g} at step {best.step}, {_number(final.distance):.4g} at step {final.step}"
+    return {
+        "final_over_best": Fact(_ratio(high, low), steps, f"{text}; neither counted below the floor {standards.floor:.4g}"),
+        "loss_of_quality_over_spread": _over_spread(_number(final.distance) - _number(best.distance), best, final),
+    }
+
+
+def _over_spread(change: float, first: SnapshotQuality, second: SnapshotQuality) -> Fact:
+    steps = (first.step, second.step)
+    if first.spread is None or second.spread is None:
+        return Fact(None, steps, "the spread of the distance is not known")
+    spread = math.hypot(first.spread, second.spread)
+    return Fact(_ratio(change, spread), steps, f"a change of {change:.4g} where two draws differ by {spread:.4g} (one standard deviation)")
+
+
+def _course(lane: Lane) -> dict[str, Fact]:
+    """How the distance and the shares went: the last quarter, turns, turnover."""
+    measured = _measured(lane)
+    return _improvement(lane) | _turns(measured) | {"mode_turnover": _turnover(lane.quality)}
+
+
+def _improvement(lane: Lane) -> dict[str, Fact]:
+    measured = [q for q in lane.quality if q.distance is not None]
+    earlier = [q for q in measured if q.step <= 0.75 * lane.steps]
+    if not earlier or len(measured) < 2:
+        return dict.fromkeys(("improvement", "improvement_over_spread"), Fact(None, (), "too few snapshots to see the last quarter"))
+    before, final = earlier[-1], measured[-1]
+    steps, change = (before.step, final.step), _number(before.distance) - _number(final.distance)
+    share = Fact(
+        _ratio(change, _number(before.distance)),
+        steps,
+        f"distance {_number(before.distance):.4g} at step {before.step}, {_number(final.distance):.4g} at step {final.step}",
+    )
+    return {"improvement": share, "improvement_over_spread": _over_spread(change, before, final)}
+
+
+def _turns(measured: Sequence[SnapshotQuality]) -> dict[str, Fact]:
+    """Changes of direction of the distance, counting only moves of more than two spreads; swing: largest over smallest after the first."""
+    if len(measured) < 4:
+        return dict.fromkeys(("turns", "swing"), Fact(None, (), "fewer than 4 snapshots: turns cannot be counted"))
+    steps, values = tuple(q.step for q in measured), [_number(q.distance) for q in measured]
+    signs, anchor = [], measured[0]
+    for q in measured[1:]:
+        change = _over_spread(_number(q.distance) - _number(anchor.distance), anchor, q).value
+        if change is None or abs(change) < 2.0:
+            continue
+        signs.append(math.copysign(1.0, change))
+        anchor = q
+    turns = sum(a != b for a, b in itertools.pairwise(signs))
+    return {
+        "turns": Fact(turns, steps, f"the distance changed direction {turns} times by more than two spreads"),
+        "swing": Fact(
+            _ratio(max(values[1:]), min(values[1:])), steps[1:], f"distance between {min(values[1:]):.4g} and {max(values[1:]):.4g}"
+        ),
+    }
+
+
+def _turnover(quality: Sequence[SnapshotQuality]) -> Fact:
+    """Mean total variation ½ Σ|p − q| between the shares of neighbouring snapshots after the first third."""
+    known = [(q.step, np.array(q.shares)) for q in quality if q.shares is not None and q.step > 0]
+    known = [(step, shares) for step, shares in known if step >= 0.3 * known[-1][0]]
+    if len(known) < 4:
+        return Fact(None, (), "fewer than 4 snapshots with modes' shares")
+    moves = [0.5 * float(np.abs(a - b).sum()) for (_, a), (_, b) in itertools.pairwise(known)]
+    value = float(np.mean(moves))
+    return Fact(value, tuple(step for step, _ in known), f"on average {value:.0%} of the samples changed mode between two snapshots")
+
+
+def _records(records: Mapping[str, Series]) -> dict[str, Fact]:
+    auc = _late_median(records, "auc")
+    half = None if auc.value is None else abs(auc.value - 0.5)
+    return {
+        "auc_late": auc,
+        "auc_from_half": Fact(half, auc.steps, auc.text),
+        "saturation_late": _late_median(records, "saturation"),
+        "movement_drop": _drop(records, "sample_movement"),
+        "d_gradient_growth": _growth(records, "d_gradient_norm"),
+        "g_gradient_growth": _growth(records, "g_gradient_norm"),
+        "g_loss_rise": _rise(records, "g_loss"),
+    }
+
+
+def _missing(measure: str) -> Fact:
+    return Fact(None, (), f"{measure} has no finite record")
+
+
+def _late_median(records: Mapping[str, Series], measure: str) -> Fact:
+    late = records[measure].late() if measure in records else np.empty(0)
+    if not late.size:
+        return _missing(measure)
+    value = float(np.median(late))
+    return Fact(value, records[measure].late_steps(), f"{measure} has the median {value:.4g} over the last quarter")
+
+
+def _drop(records: Mapping[str, Series], measure: str) -> Fact:
+    """Early median over late median."""
+    if measure not in records or not records[measure].late().size or not records[measure].early().size:
+        return _missing(measure)
+    series = records[measure]
+    early, late = float(np.median(series.early())), float(np.median(series.late()))
+    return Fact(_ratio(early, late), series.late_steps(), f"{measure} fell from {early:.3g} (early median) to {late:.3g} (late median)")
+
+
+def _growth(records: Mapping[str, Series], measure: str) -> Fact:
+    """Largest running median of 5 records after the early window, over the early median."""
+    if measure not in records or not records[measure].early().size:
+        return _missing(measure)
+    series = records[measure]
+    early = float(np.median(series.early()))
+    first = max(5, len(series.values) // 10)
+    seen = np.isfinite(series.values[first:])
+    rest, steps = series.values[first:][seen], series.steps[first:][seen]
+    if len(rest) < 5:
+        return Fact(None, (), f"{measure} has too few records to see growth")
+    running = np.median(np.lib.stride_tricks.sliding_window_view(rest, 5), axis=1)
+    peak = int(np.argmax(running))
+    text = f"{measure} reached {running[peak]:.3g} (median of 5 records), {early:.3g} early"
+    return Fact(_ratio(float(running[peak]), early), (int(steps[peak]), int(steps[peak + 4])), text)
+
+
+def _rise(records: Mapping[str, Series], measure: str) -> Fact:
+    """P(late > early) over all pairs of records: scale-free; 1 when every late value exceeds every early one."""
+    if measure not in records or not records[measure].late().size or not records[measure].early().size:
+        return _missing(measure)
+    series = records[measure]
+    value = float(np.mean(np.sign(series.late()[:, None] - series.early()[None, :]) / 2 + 0.5))
+    return Fact(value, series.late_steps(), f"a late {measure} exceeds an early one in {value:.0%} of pairs")
+
+
+def _probe(lane: Lane) -> dict[str, Fact]:
+    if lane.probe_auc is None:
+        return {"probe_auc": Fact(None, (), "no fresh discriminator was trained on this lane")}
+    text = f"a fresh discriminator reaches AUC {lane.probe_auc:.3f} on the final samples"
+    return {"probe_auc": Fact(lane.probe_auc, (lane.steps,), text)}
+
+
+def _overfit(lane: Lane) -> dict[str, Fact]:
+    """AUC of train-real over validation-real, and its excess over ½ in standard errors √((m+n+1)/(12 m n)) (Mann-Whitney, equal laws)."""
+    if lane.overfit_auc is None:
+        return dict.fromkeys(("overfit_auc", "overfit_over_error"), Fact(None, (), "there is no validation part"))
+    m, n = lane.overfit_counts
+    error = math.sqrt((m + n + 1) / (12 * m * n))
+    text = f"D scores a training item above a validation item in {lane.overfit_auc:.1%} of pairs (standard error {error:.1%})"
+    at = (lane.steps,)
+    return {"overfit_auc": Fact(lane.overfit_auc, at, text), "overfit_over_error": Fact((lane.overfit_auc - 0.5) / error, at, text)}
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]
+
+
+def _number(value: float | None) -> float:
+    if value is None:
+        raise ValueError("a distance is needed here")
+    return value
+
+
+def _ratio(top: float | None, bottom: float) -> float:
+    """top / bottom; x/0 is infinite with x's sign, 0/0 is 0."""
+    number = _number(top)
+    if bottom == 0:
+        return math.copysign(math.inf, number) if number else 0.0
+    return number / bottom

@@ -1,0 +1,226 @@
+"""The game's landscape at one point: the spectrum of the game Jacobian, each player's Hessian block, the path from start to end.
+
+The simultaneous gradient field is v(θ, ψ) = (∇_θ L_G, ∇_ψ L_D), L_D with its penalty; both players move along −v. J = ∂v/∂(θ, ψ) is the
+game Jacobian. A stationary point is locally stable for small simultaneous gradient steps when all eigenvalues of J have positive real
+parts; imaginary parts are rotation (Mescheder et al. 2018; Berard et al. 2020, section 3). Everything is of one lane, in float64, on one
+fixed batch and noise: `losses` must read the same numbers at every call. What is frozen inside `losses` (batch statistics, spectral
+norm's vectors) is not differentiated.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import linalg
+from torch import Tensor
+
+Matvec = Callable[[np.ndarray], np.ndarray]
+DENSE = 96  # up to this many parameters the whole matrix is formed
+ZERO = 1e-10  # relative to the largest magnitude: below it an eigenvalue is listed as an exact zero (a scale invariance)
+
+
+class Losses(NamedTuple):
+    """L_G and L_D (with penalty), scalars that carry their graph to both players' parameters."""
+
+    generator: Tensor
+    discriminator: Tensor
+
+
+@dataclass(frozen=True)
+class Field:
+    """A game at its present weights: both players' leaf parameters and a function that evaluates both losses there.
+
+    In `losses` the fake batch must keep its graph to G in D's loss too: ∂(∇_ψ L_D)/∂θ is half of the game.
+    """
+
+    generator: Sequence[Tensor]
+    discriminator: Sequence[Tensor]
+    losses: Callable[[], Losses]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Both players' parameters, G's first."""
+        return [*self.generator, *self.discriminator]
+
+    def value(self) -> Tensor:
+        """v, flat, without a graph."""
+        return self._vector(create_graph=False).detach()
+
+    def _vector(self, create_graph: bool) -> Tensor:
+        losses = self.losses()
+        return _flat(
+            [*_gradient(losses.generator, self.generator, create_graph), *_gradient(losses.discriminator, self.discriminator, create_graph)]
+        )
+
+    def jacobian(self, player: Literal["both", "generator", "discriminator"] = "both") -> tuple[Matvec, int]:
+        """u ↦ Jᵀu and the size, for J or for one player's diagonal block (its Hessian ∇²L).
+
+        Jᵀ has J's spectrum and costs one backward through the graph of v, which is built once (Berard et al.'s code does the same under
+        the name of a Jacobian-vector product).
+        """
+        field, count = self._vector(create_graph=True), sum(p.numel() for p in self.generator)
+        parts = {"both": (field, self.parameters), "generator": (field[:count], self.generator)}
+        parts["discriminator"] = (field[count:], self.discriminator)
+        vector, parameters = parts[player]
+
+        def product(u: np.ndarray) -> np.ndarray:
+            if not vector.requires_grad:  # a constant field
+                return np.zeros_like(u)
+            seed = torch.from_numpy(np.ascontiguousarray(u.real, dtype=np.float64)).reshape(-1)
+            got = torch.autograd.grad(vector, parameters, seed, retain_graph=True, allow_unused=True, materialize_grads=True)
+            return _flat(got).numpy()
+
+        return product, vector.numel()
+
+
+def _gradient(loss: Tensor, parameters: Sequence[Tensor], create_graph: bool) -> tuple[Tensor, ...]:
+    """∇ loss; zeros for parameters that the loss does not read."""
+    if not loss.requires_grad:
+        return tuple(torch.zeros_like(parameter) for parameter in parameters)
+    return torch.autograd.grad(
+        loss, list(parameters), retain_graph=True, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
+
+
+def _flat(pieces: Sequence[Tensor]) -> Tensor:
+    return torch.cat([piece.reshape(-1) for piece in pieces])
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues by falling magnitude and by rising real part; `complete` is false where ARPACK stopped before all had converged.
+
+    `zeros` counts the exact zeros among them (directions in which the game does not change), which are left out of both lists.
+    """
+
+    largest: np.ndarray
+    smallest_real: np.ndarray
+    zeros: int
+    complete: bool
+
+    @property
+    def stable(self) -> bool | None:
+        """Whether every real part found is positive; `None` when no smallest real part converged."""
+        return bool((self.smallest_real.real > 0).all()) if self.smallest_real.size else None
+
+    @property
+    def rotation(self) -> float | None:
+        """Σ|Im λ| / Σ|λ| over the largest eigenvalues: 0 is pure attraction or repulsion, 1 pure rotation."""
+        weight = float(np.abs(self.largest).sum())
+        return float(np.abs(self.largest.imag).sum()) / weight if weight else None
+
+
+def spectrum(field: Field, count: int, rng: np.random.Generator, restarts: int = 10) -> Spectrum:
+    """`count` eigenvalues of the game Jacobian: half of them the largest in magnitude, half those of smallest real part.
+
+    Up to DENSE parameters all of J is formed and both lists are exact; beyond, ARPACK restarts at most `restarts` times from one vector.
+    """
+    product, size = field.jacobian()
+    half = max(1, count // 2)
+    if size <= max(DENSE, count + 2):
+        values = np.linalg.eigvals(dense(product, size))
+        return _spectrum(_by_size(values)[:half], _by_real(values)[:half], True)
+    start = rng.standard_normal(size)
+    largest, one = _arnoldi(product, size, half, "LM", start, restarts)
+    smallest, two = _arnoldi(product, size, half, "SR", start, restarts)
+    return _spectrum(_by_size(largest), _by_real(smallest), one and two)
+
+
+def _spectrum(largest: np.ndarray, smallest: np.ndarray, complete: bool) -> Spectrum:
+    scale = np.abs(largest).max(initial=0.0)
+    kept, low = (values[np.abs(values) > ZERO * scale] for values in (largest, smallest))
+    return Spectrum(kept, low, len(largest) - len(kept) + len(smallest) - len(low), complete)
+
+
+def block_spectrum(field: Field, player: Literal["generator", "discriminator"], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Eigenvalues of one player's Hessian block ∇²L, rising: the lowest and the highest `count / 2`. Fewer where ARPACK did not converge.
+
+    Negative ones in G's block are usual in a well-trained GAN: a saddle of L_G, not a minimum (Berard et al. 2020, section 5).
+    """
+    product, size = field.jacobian(player)
+    if size <= max(DENSE, count + 2):
+        values = np.linalg.eigvalsh(dense(product, size))
+        half = min(count // 2, size // 2)
+        return values if size <= count else np.concatenate([values[:half], values[size - half :]])
+    operator = linalg.LinearOperator((size, size), matvec=product, dtype=np.float64)
+    try:
+        values = linalg.eigsh(operator, count, which="BE", v0=rng.standard_normal(size), tol=1e-3, maxiter=10, return_eigenvectors=False)
+    except linalg.ArpackNoConvergence as stopped:
+        values = stopped.eigenvalues
+    return np.sort(values)
+
+
+def dense(product: Matvec, size: int) -> np.ndarray:
+    """J itself, `[size, size]`, row by row from u ↦ Jᵀu."""
+    return np.stack([product(row) for row in np.eye(size)])
+
+
+def _arnoldi(product: Matvec, size: int, count: int, which: str, start: np.ndarray, restarts: int) -> tuple[np.ndarray, bool]:
+    operator = linalg.LinearOperator((size, size), matvec=product, dtype=np.float64)
+    subspace = min(size - 1, max(2 * count + 1, 30))
+    try:
+        values = linalg.eigs(operator, count, which=which, v0=start, ncv=subspace, maxiter=restarts, tol=1e-3, return_eigenvectors=False)
+    except linalg.ArpackNoConvergence as stopped:
+        return stopped.eigenvalues, False
+    return values, True
+
+
+def _by_size(values: np.ndarray) -> np.ndarray:
+    """Falling magnitude; conjugates stand together, the positive imaginary part first, whatever LAPACK's order was."""
+    return values[np.lexsort((-values.imag, -values.real, -np.round(np.abs(values), 12)))]
+
+
+def _by_real(values: np.ndarray) -> np.ndarray:
+    return values[np.lexsort((-values.imag, np.round(values.real, 12)))]
+
+
+@dataclass(frozen=True)
+class Path:
+    """The field along the straight line from the start (α = 0) to the end (α = 1) and a little beyond both."""
+
+    alphas: np.ndarray
+    cosine: np.ndarray  # of the angle between v and start − end; NaN where v is zero
+    norm: np.ndarray  # ‖v‖
+
+    @property
+    def sign_switch(self) -> bool:
+        """Whether the cosine is positive just before the end and negative just after: the end attracts along the path."""
+        before, after = self.cosine[self.alphas < 1][-1], self.cosine[self.alphas > 1][0]
+        return bool(before > 0 > after)
+
+    @property
+    def rotation(self) -> float | None:
+        """Mean of √(1 − cosine²) within 0.1 of the end: the share of the field that points across the path, 1 where it only turns."""
+        near = self.cosine[(np.abs(self.alphas - 1) <= 0.1 + 1e-9) & np.isfinite(self.cosine)]
+        return float(np.sqrt(np.maximum(0.0, 1 - near**2)).mean()) if near.size else None
+
+
+def path_angle(field: Field, start: Tensor, end: Tensor, points: int = 25) -> Path:
+    """The path-angle of Berard et al. 2020, section 4.2: cos ∠(v(ω_α), ω_0 − ω_1), ω_α = (1 − α) ω_0 + α ω_1, α in [−0.1, 1.1].
+
+    `start` and `end` are both players' weights, flat, G's first. Positive means that a step along −v goes on towards the end. A sign switch
+    at α = 1 means attraction, a bump there rotation. The paper divides by the same difference; its sign convention is its code's. The
+    field's weights are put back afterwards.
+    """
+    before = _flat([p.detach() for p in field.parameters]).clone()
+    alphas, away = np.linspace(-0.1, 1.1, points), start - end
+    cosines, norms = np.empty(points), np.empty(points)
+    for index, alpha in enumerate(alphas):
+        place(field, (1 - float(alpha)) * start + float(alpha) * end)
+        value = field.value()
+        norms[index] = value.norm().item()
+        length = value.norm() * away.norm()
+        cosines[index] = (value @ away / length).item() if length > 0 else np.nan
+    place(field, before)
+    return Path(alphas, cosines, norms)
+
+
+@torch.no_grad()
+def place(field: Field, weights: Tensor) -> None:
+    """Write flat weights (G's first) into the field's parameters."""
+    offset = 0
+    for parameter in field.parameters:
+        parameter.copy_(weights[offset : offset + parameter.numel()].view_as(parameter))
+        offset += parameter.numel()

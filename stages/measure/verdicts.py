@@ -1,0 +1,181 @@
+"""The engine that reads the table of rules: facts of a lane in, a verdict with evidence and doubt out; then lanes into a variant."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.measure.facts import Fact
+from stages.measure.verdict_rules import CONTEXT, ENOUGH, FLAGS, HEALTHY, RULES, SEVERITY, UNDETERMINED, Condition, Rule
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One measure beside its threshold; `relation` is where the value stands (`None`: evidence without a judge's say)."""
+
+    measure: str
+    value: float | None
+    threshold: float | None
+    relation: str | None
+    steps: tuple[int, ...]
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of diagnostics/v.json; an infinite ratio becomes null, and the text says so."""
+        finite = self.value is None or math.isfinite(self.value)
+        return {
+            "measure": self.measure,
+            "value": self.value if finite else None,
+            "threshold": self.threshold,
+            "relation": self.relation,
+            "steps": list(self.steps),
+            "text": self.text if finite else f"{self.text} (the ratio is infinite)",
+        }
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one lane."""
+
+    verdict: str
+    doubt: str | None
+    flags: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True)
+class VariantJudgement:
+    """The verdict on a variant, and how many lanes got which."""
+
+    verdict: str
+    doubt: str | None
+    flags: tuple[str, ...]
+    counts: dict[str, int]
+
+
+def judge(facts: Mapping[str, Fact]) -> Judgement:
+    """The first rule of the table that holds, with its evidence; `undetermined` when none does.
+
+    A rule with `needs_length` is not asked of a run shorter than ENOUGH; the doubt then says that the run is too short.
+    """
+    long_enough = all(_holds(condition, facts) for condition in ENOUGH)
+    rules = [rule for rule in RULES if long_enough or not rule.needs_length]
+    held = next(((i, way) for i, rule in enumerate(rules) if (way := _way(rule, facts)) is not None), None)
+    flags = tuple(flag.verdict for flag in FLAGS if _way(flag, facts) is not None)
+    if held is None:
+        evidence = _against_healthy(facts) + _against_causes(rules, facts) + _context(facts)
+        return Judgement(
+            UNDETERMINED, _doubt(UNDETERMINED, (), rules, facts, long_enough), flags, _unique(evidence + _flag_evidence(facts))
+        )
+    index, way = held
+    verdict = rules[index].verdict
+    evidence = [_evidence(condition, facts) for condition in way if facts[condition.measure].value is not None]
+    if verdict not in ("healthy", "non_finite"):
+        evidence += _against_healthy(facts) + _context(facts)
+    return Judgement(verdict, _doubt(verdict, way, rules[:index], facts, long_enough), flags, _unique(evidence + _flag_evidence(facts)))
+
+
+def judge_variant(lanes: Sequence[Judgement]) -> VariantJudgement:
+    """Healthy when more than half of the lanes are; else the commonest verdict among the others, ties going to the worse (SEVERITY).
+
+    A flag is the variant's when at least half of the lanes carry it. Doubted: no more than two thirds of the lanes agree, or at least
+    half of those that agree doubt.
+    """
+    if not lanes:
+        raise ValueError("a variant without lanes cannot be judged")
+    counts = Counter(lane.verdict for lane in lanes)
+    others = [word for word in SEVERITY if counts[word] and word != "healthy"]
+    verdict = "healthy" if 2 * counts["healthy"] > len(lanes) else max(others, key=lambda word: counts[word])
+    flags = Counter(flag for lane in lanes for flag in lane.flags)
+    kept = tuple(flag.verdict for flag in FLAGS if 2 * flags[flag.verdict] >= len(lanes))
+    ordered = {word: counts[word] for word in sorted(counts, key=lambda word: (-counts[word], SEVERITY.index(word)))}
+    return VariantJudgement(verdict, _variant_doubt(verdict, lanes), kept, ordered)
+
+
+def _variant_doubt(verdict: str, lanes: Sequence[Judgement]) -> str | None:
+    agreeing = [lane for lane in lanes if lane.verdict == verdict]
+    doubting = [lane.doubt for lane in agreeing if lane.doubt is not None]
+    reasons = []
+    if 3 * len(agreeing) <= 2 * len(lanes):
+        reasons.append(f"only {len(agreeing)} of {len(lanes)} lanes are {verdict}")
+    if 2 * len(doubting) >= len(agreeing):
+        commonest = Counter(doubting).most_common(1)[0][0] if len(set(doubting)) < len(doubting) else doubting[0]
+        reasons.append(f"{len(doubting)} of {len(agreeing)} lanes doubt: {commonest}")
+    return "; ".join(reasons) or None
+
+
+def _holds(condition: Condition, facts: Mapping[str, Fact]) -> bool:
+    value = facts[condition.measure].value
+    if value is None:
+        return condition.optional
+    return value >= condition.threshold if condition.relation == "above" else value < condition.threshold
+
+
+def _near(condition: Condition, facts: Mapping[str, Fact]) -> bool:
+    value = facts[condition.measure].value
+    return value is not None and condition.band > 0 and abs(value - condition.threshold) <= condition.band
+
+
+def _way(rule: Rule, facts: Mapping[str, Fact]) -> tuple[Condition, ...] | None:
+    return next((way for way in rule.ways if all(_holds(condition, facts) for condition in way)), None)
+
+
+def _evidence(condition: Condition, facts: Mapping[str, Fact]) -> Evidence:
+    fact = facts[condition.measure]
+    relation = None if fact.value is None else "above" if fact.value >= condition.threshold else "below"
+    return Evidence(condition.measure, fact.value, condition.threshold, relation, fact.steps, fact.text)
+
+
+def _against_healthy(facts: Mapping[str, Fact]) -> list[Evidence]:
+    """Why the samples are not good."""
+    return [_evidence(condition, facts) for condition in HEALTHY if not _holds(condition, facts)]
+
+
+def _against_causes(rules: Sequence[Rule], facts: Mapping[str, Fact]) -> list[Evidence]:
+    """What every cause lacks."""
+    causes = [way for rule in rules if rule.needs_length for way in rule.ways]
+    return [_evidence(condition, facts) for way in causes for condition in way if not _holds(condition, facts)]
+
+
+def _context(facts: Mapping[str, Fact]) -> list[Evidence]:
+    known = [(name, facts[name]) for name in CONTEXT if facts[name].value is not None]
+    return [Evidence(name, fact.value, None, None, fact.steps, fact.text) for name, fact in known]
+
+
+def _flag_evidence(facts: Mapping[str, Fact]) -> list[Evidence]:
+    ways = [way for flag in FLAGS if (way := _way(flag, facts)) is not None]
+    return [_evidence(condition, facts) for way in ways for condition in way]
+
+
+def _unique(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """One entry a measure, the first one."""
+    return tuple({item.measure: item for item in reversed(evidence)}[name] for name in dict.fromkeys(item.measure for item in evidence))
+
+
+def _doubt(verdict: str, way: Sequence[Condition], earlier: Sequence[Rule], facts: Mapping[str, Fact], long_enough: bool) -> str | None:
+    """Why the verdict is not certain, or `None`: too short a run, a value near its threshold, an earlier rule that only just failed."""
+    if verdict == "non_finite":
+        return None
+    reasons = [] if long_enough else [_too_short(verdict, facts)]
+    reasons += [f"{c.measure} {facts[c.measure].value:.3g} is near its threshold {c.threshold:g}" for c in way if _near(c, facts)]
+    reasons += [text for rule in earlier if (text := _nearly(rule, facts))]
+    if verdict == "late_collapse" and all(_holds(condition, facts) for condition in HEALTHY):
+        reasons.append("the last samples still pass as good")
+    return "; ".join(reasons) or None
+
+
+def _too_short(verdict: str, facts: Mapping[str, Fact]) -> str:
+    steps, snapshots = facts["steps_done"].value, facts["snapshots"].value
+    asks = f"{ENOUGH[0].threshold:g} steps and {ENOUGH[1].threshold:g} snapshots are needed to name a cause"
+    return f"too short a run to judge: {steps:g} steps, {snapshots:g} snapshots after step 0; {asks}"
+
+
+def _nearly(rule: Rule, facts: Mapping[str, Fact]) -> str | None:
+    """What kept an earlier rule from holding, when that is only values near their thresholds."""
+    for way in rule.ways:
+        failing = [condition for condition in way if not _holds(condition, facts)]
+        if all(_near(condition, facts) for condition in failing):
+            names = ", ".join(f"{c.measure} {facts[c.measure].value:.3g} against {c.threshold:g}" for c in failing)
+            return f"nearly {rule.verdict}: {names}"
+    return None
