@@ -6,44 +6,20 @@ nothing is done. Another projection of the same fingerprint: the new run is buil
 fingerprints stay: they are history.
 """
 
-import csv
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from stages.errors import SeesawError
-from stages.store import layout, tracking
-from stages.store.config import read_yaml
-from stages.store.files import read_json, sha256_file, sha256_json
-from stages.store.tracking import Data, Found, Image, Point, Run, Store
-
-VERSION = 1  # of what a run shows: a change here builds every run again
-MEASURES = (
-    "d_loss",
-    "g_loss",
-    "d_penalty",
-    "real_logit",
-    "fake_logit",
-    "d_gradient_norm",
-    "g_gradient_norm",
-    "auc",
-    "saturation",
-    "sample_movement",
-)
-JUDGED = {"diagnostics": layout.diagnostics, "scores": layout.scores}  # carry the fingerprint of the run they judge
-FOLLOWING = {"metrics": layout.metrics, "curves": layout.curves}
+from stages.store import projection, tracking
+from stages.store.projection import Result
+from stages.store.tracking import Found, Run, Store
 
 
 @dataclass
 class SyncSummary:
-    """What a sync did."""
+    """What a sync did: parent and comparison runs created, replaced (built anew for new contents) and unchanged; runs deleted."""
 
     uri: str
     experiment: str
@@ -52,51 +28,16 @@ class SyncSummary:
     unchanged: int = 0
     deleted: int = 0
     runs: dict[str, str] = field(default_factory=dict)  # variant to the id of its parent run
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was left out, and the command that mends it
 
-
-@dataclass(frozen=True)
-class Result:
-    """The files of one variant, and what identifies them."""
-
-    variant: str
-    root: Path
-    run: Mapping[str, Any]
-    execution: Mapping[str, Any]
-    files: Mapping[str, Path]  # those that exist and belong to this fingerprint
-    projection: str
-
-    def read(self, name: str) -> Any:
-        """One of its JSON files, or None where it is absent."""
-        return read_json(self.files[name], "run `dvc repro`") if name in self.files else None
-
-
-def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | None = None) -> SyncSummary:
-    """Show every variant under `root/results`, and their comparison, in the store that MLFLOW_TRACKING_URI names (default: sqlite).
-
-    verify: compare whole runs point by point and build again what differs; otherwise tags are compared. `progress` hears of each run built.
-    Raises SeesawError when there is no result, or the store does not answer.
-    """
-    results, notes = read_results(root)
-    if not results:
-        raise SeesawError(f"{root / 'results' / 'runs'} holds no finished result: run `dvc repro` first. {' '.join(notes)}".strip())
-    with tracking.exclusive(root, "sync"):
-        store = tracking.open_store(root)
-        summary = SyncSummary(store.uri, store.experiment, notes=notes)
-        with tracking.speaking(store.uri):
-            summary.deleted += store.sweep()
-            for result in results:
-                bring(store, variant_key(result), partial(variant_run, result), summary, verify, progress)
-            bring_comparison(store, root, results, summary, verify, progress)
-            store.describe(experiment_tags(root, results, summary))
-            if summary.created or summary.replaced or summary.deleted or verify:
-                store.clean_artifacts()
-    return summary
+    def __str__(self) -> str:
+        done = f"created {self.created}, replaced {self.replaced}, unchanged {self.unchanged}, deleted {self.deleted}"
+        return "\n".join([f"MLflow   {self.uri}: {done}", *self.notes])
 
 
 @dataclass(frozen=True)
 class Key:
-    """What identifies a run, and how many children it must have."""
+    """What identifies a run, and the lanes it must have."""
 
     kind: str
     name: str
@@ -104,384 +45,85 @@ class Key:
     projection: str
     lanes: tuple[str, ...] = ()
 
-
-def variant_key(result: Result) -> Key:
-    """The identity of a variant's parent run."""
-    return Key("variant", result.variant, result.run["fingerprint"], result.projection, tuple(str(seed) for seed in result.run["seeds"]))
-
-
-def bring(
-    store: Store, key: Key, plan: Callable[[], Run], summary: SyncSummary, verify: bool, progress: Callable[[str], None] | None
-) -> str:
-    """The run of that key, built when missing; every other run of its fingerprint is deleted afterwards. Returns its id."""
-    runs = [run for run in store.of(key.fingerprint) if run.tags["seesaw.kind"] in (key.kind, "lane")]
-    whole = [run for run in runs if is_whole(run, runs, key)]
-    keep = next((run.id for run in whole if not verify or is_same(store, run, runs, plan())), None)
-    former = any(run.parent is None and "projection" in run.tags for run in runs)
-    if keep is None:
-        keep = store.build(plan(), key.projection)
-        summary.created, summary.replaced = summary.created + (not former), summary.replaced + former
-        if progress:
-            progress(key.name)
-        runs = store.of(key.fingerprint)
-        keep = min(run.id for run in runs if is_whole(run, runs, key) and run.id not in {run.id for run in whole})
-    else:
-        summary.unchanged += 1
-    summary.deleted += remove_others(store, runs, keep)
-    if key.kind == "variant":
-        summary.runs[key.name] = keep
-    return keep
+    def names(self, run: Found, runs: Sequence[Found]) -> bool:
+        """Whether `run`, one of `runs`, is the finished parent of that key with all its lanes."""
+        if run.tags["seesaw.kind"] != self.kind or run.tags.get("projection") != self.projection:
+            return False
+        children = [child.tags for child in runs if child.parent == run.id]
+        return sorted(tags["seed"] for tags in children if tags.get("projection") == self.projection) == sorted(self.lanes)
 
 
-def is_whole(run: Found, runs: Sequence[Found], key: Key) -> bool:
-    """Whether a run is the finished parent of that key with all its lanes."""
-    if run.tags["seesaw.kind"] != key.kind or run.tags.get("projection") != key.projection:
-        return False
-    children = [child for child in runs if child.parent == run.id and child.tags.get("projection") == key.projection]
-    return sorted(child.tags["seed"] for child in children) == sorted(key.lanes)
+def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | None = None) -> SyncSummary:
+    """Show every variant under `root/results`, and their comparison, in the store that MLFLOW_TRACKING_URI names (default: sqlite).
 
-
-def is_same(store: Store, found: Found, runs: Sequence[Found], plan: Run) -> bool:
-    """Whether a run and its children show exactly the plan, point by point."""
-    children = {run.tags["seed"]: run.id for run in runs if run.parent == found.id}
-    return not store.differences(found.id, plan) and all(
-        not store.differences(children[child.tags["seed"]], child) for child in plan.children
-    )
-
-
-def remove_others(store: Store, runs: Sequence[Found], keep: str) -> int:
-    """Delete what the kept run replaces: other whole runs, orphans, and half-built ones that nobody builds any more."""
-    others = [run for run in runs if keep not in (run.id, run.parent)]
-    parents = [run for run in others if run.parent is None and ("projection" in run.tags or store.abandoned(run))]
-    known = {run.id for run in others if run.parent is None}
-    orphans = [run for run in others if run.parent is not None and run.parent not in known]
-    for run in (*parents, *orphans):
-        store.delete(run)
-    return len(parents)
-
-
-def read_results(root: Path) -> tuple[list[Result], list[str]]:
-    """Every variant with a finished run under `root/results`, in the order of params.yaml, and notes on what was left out."""
-    results, notes = [], []
-    for variant in variants(root):
-        run = read_json(root / layout.run(variant), f"run `dvc repro train@{variant}`")
-        path = root / layout.executions(variant)
-        execution = read_json(path, f"run `dvc repro train@{variant}`") if path.is_file() else None
-        if execution is None or execution["fingerprint"] != run["fingerprint"]:
-            notes.append(f"{variant} is left out: {layout.executions(variant)} is missing or of another run (`dvc repro train@{variant}`).")
-            continue
-        files, stale = files_of(root, variant, run)
-        notes += [f"{variant}: {name} judges another run and is left out (`dvc repro`)." for name in stale]
-        results.append(Result(variant, root, run, execution, files, projection_of(root, files)))
-    return results, notes
-
-
-def variants(root: Path) -> list[str]:
-    """Variants that have a run: those of params.yaml in its order; all, sorted, where there is no params.yaml."""
-    present = {path.stem for path in (root / layout.run("v")).parent.glob("*.json")}
-    params = root / "params.yaml"
-    if not params.is_file():
-        return sorted(present)
-    content = read_yaml(params)
-    named = content.get("variants") if isinstance(content, Mapping) else None
-    return [name for name in named if name in present] if isinstance(named, Mapping) else []
-
-
-def files_of(root: Path, variant: str, run: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
-    """The existing files that belong to a run, by name, and the names of those that judge another run."""
-    files = {"run": root / layout.run(variant), "executions": root / layout.executions(variant), "records": root / layout.records(variant)}
-    if not files["records"].is_file():
-        raise SeesawError(f"{files['records']} is missing: run `dvc checkout` or `dvc repro train@{variant}`")
-    stale = []
-    for name, place in JUDGED.items():
-        path = root / place(variant)
-        if path.is_file() and read_json(path, f"run `dvc repro {name}@{variant}`")["fingerprint"] == run["fingerprint"]:
-            files[name] = path
-        elif path.is_file():
-            stale.append(name)
-    files |= {name: path for name, place in FOLLOWING.items() if (path := root / place(variant)).is_file()}
-    if "scores" not in files:
-        files.pop("metrics", None)  # written together with the scores
-    else:
-        files |= {path.name: path for path in sorted((root / layout.samples(variant)).glob("step-*.png"))}
-    card = root / layout.CARD
-    if card.is_file() and read_json(card, "run `dvc repro prepare`")["digest"] == run["data"]["digest"]:
-        files["card"] = card
-    return files, stale
-
-
-def projection_of(root: Path, files: Mapping[str, Path]) -> str:
-    """sha256 over the md5s (DVC's own digest) of the files a run shows."""
-    sums = {str(path.relative_to(root)): md5(path) for path in files.values()}
-    return sha256_json([VERSION, sums])
-
-
-def md5(path: Path) -> str:
-    """md5 of a file's bytes, as dvc.lock holds it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def variant_run(result: Result) -> Run:
-    """The parent run of a variant with a child per lane."""
-    run, execution, diagnosis = result.run, result.execution, result.read("diagnostics")
-    clock = Clock.of(execution)
-    verdict = diagnosis["verdict"] if diagnosis else "undetermined"
-    return Run(
-        kind="variant",
-        name=result.variant,
-        fingerprint=run["fingerprint"],
-        start=execution["started_at"],
-        end=execution["ended_at"],
-        tags=common_tags(result) | verdict_tags(diagnosis) | {"mlflow.note.content": variant_note(run, diagnosis), "verdict": verdict},
-        params=common_params(result) | {"seeds": json.dumps(run["seeds"])},
-        points=parent_points(result, clock),
-        images=sample_images(result, clock),
-        data=training_data(result),
-        children=lane_runs(result, clock, diagnosis),
-    )
+    verify: compare whole runs point by point and build again what differs; otherwise tags are compared. `progress` hears the name of each
+    run built. Raises SeesawError when there is no result, or the store does not answer.
+    """
+    results, notes = projection.read_results(root)
+    if not results:
+        raise SeesawError(f"{root / 'results' / 'runs'} holds no finished result: run `dvc repro` first. {' '.join(notes)}".strip())
+    with tracking.exclusive(root, "sync"):
+        store = tracking.open_store(root)
+        work = Work(store, SyncSummary(store.uri, store.experiment, notes=notes), verify, progress or str)
+        with tracking.speaking(store.uri):
+            work.bring_everything(root, results)
+    return work.summary
 
 
 @dataclass(frozen=True)
-class Clock:
-    """When each step was done: exact at recorded steps, linear between them, the start at step 0."""
+class Work:
+    """One sync under way."""
 
-    steps: Sequence[int]
-    times: Sequence[int]
+    store: Store
+    summary: SyncSummary
+    verify: bool
+    progress: Callable[[str], object]
 
-    @classmethod
-    def of(cls, execution: Mapping[str, Any]) -> "Clock":
-        """From executions/v.json."""
-        timeline = execution["timeline"]
-        first = [] if timeline["step"] and timeline["step"][0] == 0 else [0]
-        return cls([*first, *timeline["step"]], [*(execution["started_at"] for _ in first), *timeline["at"]])
+    def bring_everything(self, root: Path, results: Sequence[Result]) -> None:
+        """Variants, their comparison, the experiment's description and views; then what nobody needs any more goes."""
+        self.summary.deleted += self.store.sweep()
+        for result in results:
+            lanes = tuple(str(seed) for seed in result.run["seeds"])
+            key = Key("variant", result.variant, result.run["fingerprint"], result.projection, lanes)
+            self.summary.runs[result.variant] = self.bring(key, partial(projection.variant_run, result))
+        comparison = projection.read_comparison(root, results, self.summary.runs)
+        if comparison is not None:
+            key = Key("comparison", "comparison", comparison.digest, comparison.projection)
+            self.bring(key, partial(projection.comparison_run, comparison))
+        self.store.describe(projection.experiment_tags(results, comparison))
+        if self.verify or self.summary.created or self.summary.replaced or self.summary.deleted:
+            self.store.clean_artifacts()
 
-    def at(self, step: int) -> int:
-        """Unix milliseconds of a step."""
-        return round(float(np.interp(step, self.steps, self.times)))
+    def bring(self, key: Key, plan: Callable[[], Run]) -> str:
+        """The id of the run of that key, built when missing; every other run of its fingerprint is deleted afterwards."""
+        runs = self.store.of(key.fingerprint)
+        whole = [run for run in runs if key.names(run, runs)]
+        good = [run for run in whole if not self.verify or self.shows(run, runs, plan())]
+        if good:
+            self.summary.unchanged += 1
+        else:
+            former = any(run.parent is None and "projection" in run.tags for run in runs)
+            self.store.build(plan(), key.projection)
+            self.summary.created, self.summary.replaced = self.summary.created + (not former), self.summary.replaced + former
+            self.progress(key.name)
+            runs = self.store.of(key.fingerprint)
+            good = [run for run in runs if key.names(run, runs) and run not in whole]
+        keep = min(good).id  # several only when two machines built at once: all of them keep the same one
+        self.summary.deleted += self.remove_others(runs, keep)
+        return keep
 
+    def shows(self, found: Found, runs: Sequence[Found], plan: Run) -> bool:
+        """Whether a run and its children show exactly the plan, point by point."""
+        children = {run.tags["seed"]: run.id for run in runs if run.parent == found.id}
+        pairs = [(found.id, plan), *((children[child.tags["seed"]], child) for child in plan.children)]
+        return not any(self.store.differences(run_id, run) for run_id, run in pairs)
 
-def common_tags(result: Result) -> dict[str, str]:
-    """Tags of a parent and its lanes: where, when and from what they were made."""
-    execution = result.execution
-    at = datetime.fromtimestamp(execution["started_at"] / 1000, UTC).isoformat(timespec="seconds")
-    tags = {
-        "variant": result.variant,
-        "executed.host": execution["host"],
-        "executed.at": at,
-        "executed.device": execution["device"],
-        "git.commit": execution["git_commit"],
-        "dvc.exp": execution["dvc_exp"],
-        "mlflow.source.name": f"dvc repro train@{result.variant}",
-        "mlflow.source.type": "PROJECT",
-        "mlflow.source.git.commit": execution["git_commit"],
-    }
-    return {key: str(value) for key, value in tags.items() if value}
-
-
-def verdict_tags(judged: Mapping[str, Any] | None) -> dict[str, str]:
-    """Verdict, doubt and flags of a variant or a lane."""
-    if judged is None:
-        return {"verdict": "undetermined"}
-    tags = {"verdict": judged["verdict"], "doubt": judged.get("doubt"), "flags": ", ".join(judged.get("flags") or [])}
-    return {key: str(value) for key, value in tags.items() if value}
-
-
-def variant_note(run: Mapping[str, Any], diagnosis: Mapping[str, Any] | None) -> str:
-    """Markdown: each lane's fate, evidence and remedies."""
-    if diagnosis is None:
-        return "Not judged yet: run `dvc repro`."
-    lines = [
-        f"**{diagnosis['verdict']}**" + (f" ({diagnosis['doubt']})" if diagnosis["doubt"] else ""),
-        "",
-        "| seed | verdict | why |",
-        "|---|---|---|",
-    ]
-    for lane in diagnosis["lanes"]:
-        lines.append(f"| {lane['seed']} | {lane['verdict']} | {'; '.join(item['text'] for item in lane['evidence'])} |")
-    remedies = {item["command"]: item["why"] for lane in diagnosis["lanes"] for item in lane["remedies"]}
-    return "\n".join([*lines, *(f"\n{why}:\n\n    {command}" for command, why in remedies.items())])
-
-
-def common_params(result: Result) -> dict[str, str]:
-    """The resolved configuration, flat: `loss.name`, `rules.critic_steps`."""
-    extra = {"variant": result.variant, "steps": result.run["steps"], "data.digest": result.run["data"]["digest"]}
-    return {key: text(value) for key, value in (flat(result.run["config"]) | extra).items()}
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one of dotted keys."""
-    pairs: dict[str, Any] = {}
-    for key, item in value.items():
-        pairs |= flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item}
-    return pairs
-
-
-def text(value: Any) -> str:
-    """A parameter's value as text; lists and the like as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def parent_points(result: Result, clock: Clock) -> list[Point]:
-    """metrics/v.json at the last step, costs, and the medians of curves/v.csv."""
-    last = result.run["steps"]
-    numbers = dict(result.read("metrics") or {}) | {f"cost.{key}": value for key, value in result.run["cost"].items()}
-    points = [Point(key, float(value), clock.at(last), last) for key, value in numbers.items() if value is not None]
-    return points + (curve_points(result.files["curves"], clock) if "curves" in result.files else [])
-
-
-def curve_points(path: Path, clock: Clock) -> list[Point]:
-    """The `…_median` columns of curves/v.csv; empty fields have no point."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    keys = [key for key in rows[0] if key.endswith("_median")] if rows else []
-    return [Point(key, float(row[key]), clock.at(int(row["step"])), int(row["step"])) for row in rows for key in keys if row[key]]
-
-
-def sample_images(result: Result, clock: Clock) -> list[Image]:
-    """samples/v/step-*.png under the key `samples`."""
-    steps = {int(name.removeprefix("step-").removesuffix(".png")): path for name, path in result.files.items() if name.endswith(".png")}
-    return [Image("samples", step, clock.at(step), path) for step, path in sorted(steps.items())]
-
-
-def training_data(result: Result) -> Data:
-    """What was trained on: name and counts from the card, digest and shape from the run."""
-    data, card = result.run["data"], result.read("card") or {}
-    profile = {"counts": card["counts"]} if card else {}
-    return Data(card.get("source", data["kind"]), data["digest"], str(layout.PREPARED), data["shape"], profile)
-
-
-def lane_runs(result: Result, clock: Clock, diagnosis: Mapping[str, Any] | None) -> list[Run]:
-    """A child run per lane."""
-    curves, scores = lane_curves(result.files["records"], clock), result.read("scores")
-    judged = {lane["seed"]: lane for lane in diagnosis["lanes"]} if diagnosis else {}
-    execution, run = result.execution, result.run
-    return [
-        Run(
-            kind="lane",
-            name=f"{result.variant} · seed {lane['seed']}",
-            fingerprint=run["fingerprint"],
-            start=execution["started_at"],
-            end=execution["ended_at"],
-            tags=common_tags(result) | verdict_tags(judged.get(lane["seed"])) | lane_tags(lane),
-            params=common_params(result) | {"seed": str(lane["seed"])},
-            points=curves.get(lane["seed"], []) + score_points(scores, lane["seed"], clock),
-            data=training_data(result),
-        )
-        for lane in run["lanes"]
-    ]
-
-
-def lane_tags(lane: Mapping[str, Any]) -> dict[str, str]:
-    """A lane's seed and how its training ended."""
-    tags = {"seed": str(lane["seed"]), "lane.status": lane["status"]}
-    return tags if lane["reason"] is None else tags | {"lane.reason": f"step {lane['step']}: {lane['reason']}"}
-
-
-def lane_curves(path: Path, clock: Clock) -> dict[int, list[Point]]:
-    """Seed to the points of MEASURES, whole-lane values only."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, filters=pc.field("layer").cast("string") == "")
-    table = table.filter(pc.is_in(table["measure"].cast("string"), value_set=pc.pa.array(MEASURES)))
-    columns = (table[name].to_pylist() for name in ("seed", "measure", "value", "step"))
-    times = {step: clock.at(step) for step in set(table["step"].to_pylist())}
-    curves: dict[int, list[Point]] = {}
-    for seed, measure, value, step in zip(*columns, strict=True):
-        curves.setdefault(seed, []).append(Point(measure, value, times[step], step))
-    return curves
-
-
-def score_points(scores: Mapping[str, Any] | None, seed: int, clock: Clock) -> list[Point]:
-    """A lane's scores over the snapshots: `frechet` (EMA, test), `validation/frechet` (EMA), `raw/frechet` (test)."""
-    names = {("ema", "test"): "", ("ema", "validation"): "validation/", ("raw", "test"): "raw/"}
-    points = []
-    for entry in scores["snapshots"] if scores else []:
-        prefix = names.get((entry["generator"], entry["part"]))
-        lane = next((lane for lane in entry["lanes"] if lane["seed"] == seed), None)
-        if prefix is None or lane is None or lane["metrics"] is None:
-            continue
-        values = {name: item["value"] for name, item in lane["metrics"].items() if item["value"] is not None}
-        points += [Point(f"{prefix}{name}", float(value), clock.at(entry["step"]), entry["step"]) for name, value in values.items()]
-    return points
-
-
-def bring_comparison(
-    store: Store, root: Path, results: Sequence[Result], summary: SyncSummary, verify: bool, progress: Callable[[str], None] | None
-) -> None:
-    """One run per digest of comparison.json, with its ranks, its report and the ids of the runs it compares."""
-    path = root / layout.COMPARISON
-    if not path.is_file():
-        return
-    comparison = read_json(path, "run `dvc repro compare`")
-    compared = {entry["variant"] for entry in comparison["ranking"]}
-    ids = {variant: run for variant, run in summary.runs.items() if variant in compared}
-    files = [path, *(file for name in ("index.html", "report.md") if (file := root / layout.REPORT / name).is_file())]
-    projection = sha256_json([VERSION, {file.name: md5(file) for file in files}, ids])
-    key = Key("comparison", "comparison", sha256_file(path), projection)
-    ends = [(result.execution["started_at"], result.execution["ended_at"]) for result in results if result.variant in compared]
-    if ends:
-        end = max(end for _, end in ends)
-        bring(store, key, lambda: comparison_run(key.fingerprint, comparison, files, ids, end), summary, verify, progress)
-
-
-def comparison_run(digest: str, comparison: Mapping[str, Any], files: Sequence[Path], ids: Mapping[str, str], end: int) -> Run:
-    """Ranks as metrics (`rank/r3`) and as a table; it starts and ends when the last of its runs ended."""
-    ranking = comparison["ranking"]
-    numbers = {f"{key}/{entry['variant']}": entry[key] for entry in ranking for key in ("rank", "median", "failed")}
-    columns = [key for key, value in ranking[0].items() if not isinstance(value, dict | list)] if ranking else []
-    first = ranking[0]["variant"] if ranking else "none"
-    return Run(
-        kind="comparison",
-        name=f"comparison: {first} first of {len(ranking)}",
-        fingerprint=digest,
-        start=end,
-        end=end,
-        tags={
-            "comparison": digest,
-            "first": first,
-            "runs": json.dumps(ids, sort_keys=True),
-            "mlflow.note.content": verdict_table(comparison),
-            "mlflow.source.name": "dvc repro compare",
-            "mlflow.source.type": "PROJECT",
-        },
-        params={key: text(comparison[key]) for key in ("primary", "better", "baseline", "seeds", "alpha") if key in comparison},
-        points=[Point(key, float(value), end, 0) for key, value in numbers.items() if value is not None],
-        artifacts=files,
-        table={column: [entry.get(column) for entry in ranking] for column in columns},
-    )
-
-
-def verdict_table(comparison: Mapping[str, Any]) -> str:
-    """Markdown: rank, variant, verdict, the primary metric with its interval, failed lanes."""
-    primary = comparison["primary"]
-    lines = [f"| rank | variant | verdict | {primary} (median) | interval | failed lanes |", "|---|---|---|---|---|---|"]
-    for entry in comparison["ranking"]:
-        interval = f"{number(entry['low'])} – {number(entry['high'])}" if entry["low"] is not None else "–"
-        cells = [
-            entry["rank"],
-            entry["variant"],
-            entry["verdict"],
-            number(entry["median"]),
-            interval,
-            f"{entry['failed']} of {entry['lanes']}",
-        ]
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(lines)
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, or a dash."""
-    return "–" if value is None else f"{value:.3g}"
-
-
-def experiment_tags(root: Path, results: Iterable[Result], summary: SyncSummary) -> dict[str, str]:
-    """The experiment's description: the verdict table of the newest comparison, or the verdicts alone."""
-    path = root / layout.COMPARISON
-    if path.is_file():
-        table = verdict_table(read_json(path, "run `dvc repro compare`"))
-    else:
-        verdicts = [(result.variant, (result.read("diagnostics") or {}).get("verdict", "undetermined")) for result in results]
-        table = "\n".join(["| variant | verdict |", "|---|---|", *(f"| {variant} | {verdict} |" for variant, verdict in verdicts)])
-    return {"mlflow.note.content": f"Which GAN objective trains well on these data?\n\n{table}\n"}
+    def remove_others(self, runs: Sequence[Found], keep: str) -> int:
+        """Delete what the kept run replaces: other whole runs, lanes without a parent, half-built runs that nobody builds any more."""
+        others = [run for run in runs if keep not in (run.id, run.parent)]
+        parents = [run for run in others if run.parent is None]
+        dead = [run for run in parents if "projection" in run.tags or self.store.abandoned(run)]
+        orphans = [run for run in others if run.parent is not None and run.parent not in {parent.id for parent in parents}]
+        for run in (*dead, *orphans):
+            self.store.delete(run)
+        return len(dead)

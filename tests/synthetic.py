@@ -196,14 +196,12 @@ def execution_json(variant: str, fingerprint: str, shape: Shape, started: int) -
 
 
 def record_columns(variant: str, verdict: str, shape: Shape, salt: int = 0) -> dict[str, list[Any]]:
-    """records/v.parquet as columns, sorted by (step, seed, measure, layer); a lane's last record before it breaks is NaN."""
+    """records/v.parquet as columns, sorted by (step, seed, measure, layer); NaN once a lane is broken."""
     columns: dict[str, list[Any]] = {"step": [], "seed": [], "measure": [], "layer": [], "value": []}
     walks = [lane_values(variant, verdict, seed, shape, salt) for seed in shape.seeds]
     ends = [lane_end(verdict, i, shape) for i in range(len(shape.seeds))]
     for row, step in enumerate(shape.recorded):
         for seed, values, end in zip(shape.seeds, walks, ends, strict=True):
-            if end is not None and step > end + shape.record_every:
-                continue
             for (measure, layer), series in values.items():
                 value = math.nan if end is not None and step > end else float(series[row])
                 for key, cell in zip(columns, (step, seed, measure, layer, value), strict=True):

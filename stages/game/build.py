@@ -41,7 +41,7 @@ def objective(variant: Variant) -> Objective:
         catalogue_part("constraint", variant.constraint),
         variant.rules,
     )
-    if built.penalty.input_gradient and variant.discriminator.normalisation == "batch":
+    if built.penalty.differentiates_input and variant.discriminator.normalisation == "batch":
         raise ValueError(
             f"batch norm in the discriminator with penalty {variant.penalty.name}: the gradient at one sample would depend on the others; "
             "use normalisation layer or none"

@@ -54,14 +54,16 @@ State = Mapping[str, Tensor]  # declared per-lane state, each `[L]`
 class Penalty:
     """A term added to D's loss: `weight * mean over B of value(...)`, per lane.
 
-    `value(critic, real, fake, rng, state) -> [L, B]`, per sample and without the weight. `real` and `fake` are `[L, B, ...]` leaf
-    tensors that require grad when `input_gradient` is set. `fake` carries no graph to G. Every call to `critic` is differentiable twice.
+    `value(critic, real, fake, rng, state) -> [L, B]`, per sample and without the weight. `fake` carries no graph to G. Every call to
+    `critic` is differentiable twice. `differentiates_input` says that the value holds a gradient of D by its input, at points of its own
+    (D must not mix samples then); `input_gradient` that those points are `real` and `fake` themselves, which then require grad.
     `state` declares per-lane numbers and their initial values; `update(state, real_logits, fake_logits) -> state` moves them once a D step.
     """
 
     value: Callable[[Critic, Tensor, Tensor, Draws, State], Tensor]
     weight: float
     input_gradient: bool = False
+    differentiates_input: bool = False
     state: Mapping[str, float] = field(default_factory=dict)
     update: Callable[[State, Logits, Logits], State] | None = None
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 WIDTH = 64  # units of the penultimate layer
 BATCH = 64
 EPOCHS = 24
+LONGEST_RUN = 3000  # steps
 WORK = 2e11  # multiply-adds of training, forward and backward: about 40 s on one core
 SMALLEST_RUN = 150  # steps, whatever they cost
 
@@ -33,11 +34,11 @@ def convolutions(channels: int, side: int, first: int = 16, widest: int = 64) ->
 class Classifier(nn.Module):
     """Images `[n, C, H, W]` in [−1, 1] to penultimate activations `[n, 64]` (SiLU) and logits `[n, classes]`."""
 
-    def __init__(self, channels: int, side: int, classes: int) -> None:
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*convolutions(channels, side), nn.AdaptiveAvgPool2d(min(side, 4)), nn.Flatten())
+        self.body = nn.Sequential(*convolutions(shape[0], max(shape[1:])), nn.Flatten())
         with torch.no_grad():
-            flat = self.body(torch.zeros(1, channels, side, side)).shape[1]
+            flat = self.body(torch.zeros(1, *shape)).shape[1]
         self.penultimate = nn.Sequential(nn.Linear(flat, WIDTH), nn.SiLU())
         self.head = nn.Linear(WIDTH, classes)
 
@@ -75,11 +76,11 @@ def scaled(images: np.ndarray | Tensor) -> Tensor:
 def train_classifier(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Classifier:
     """A classifier of uint8 images `[n, C, H, W]`, trained on one thread by Adam with a one-cycle rate and label smoothing 0.1.
 
-    The run is `EPOCHS` passes, or as many steps as cost `WORK` multiply-adds, whichever is less; images are moved by at most one pixel
-    in each direction (the only augmentation), which keeps a thousand digits from being learnt by heart.
+    The run is `EPOCHS` passes, `LONGEST_RUN` steps, or as many steps as cost `WORK` multiply-adds, whichever is least. Each batch is moved
+    by at most one pixel in each direction (the only augmentation), which keeps a thousand digits from being learnt by heart.
     """
     generator = torch.Generator().manual_seed(seed)
-    model = Classifier(images.shape[1], max(images.shape[2:]), classes)
+    model = Classifier(images.shape[1:], classes)
     initialise(model, generator)
     steps = _steps(model, images)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -97,16 +98,6 @@ def train_classifier(images: np.ndarray, labels: np.ndarray, classes: int, seed:
     return model.eval()
 
 
-def accuracy(model: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of uint8 images whose largest logit is their label's."""
-    hits, targets = 0, torch.from_numpy(np.array(labels, dtype=np.int64))
-    with one_thread(), torch.no_grad():
-        for start in range(0, images.shape[0], 512):
-            guess = model(scaled(images[start : start + 512]))[1].argmax(1)
-            hits += int((guess == targets[start : start + 512]).sum())
-    return hits / images.shape[0]
-
-
 def _moved(batch: Tensor, generator: torch.Generator) -> Tensor:
     """The batch moved by −1, 0 or 1 pixel each way, edges repeated."""
     rows, columns = torch.randint(0, 3, (2,), generator=generator).tolist()
@@ -116,7 +107,7 @@ def _moved(batch: Tensor, generator: torch.Generator) -> Tensor:
 
 def _steps(model: Classifier, images: np.ndarray) -> int:
     """Steps of the run: counted from shapes, so that no clock decides them."""
-    wanted = EPOCHS * max(1, images.shape[0] // BATCH)
+    wanted = min(LONGEST_RUN, EPOCHS * max(1, images.shape[0] // BATCH))
     affordable = int(WORK / (3 * BATCH * multiply_adds(model, images.shape[1:])))
     return min(wanted, max(SMALLEST_RUN, affordable))
 
@@ -127,7 +118,9 @@ def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> int:
 
     def count(layer: nn.Module, _: object, output: Tensor) -> None:
         nonlocal total
-        total += output[0].numel() * layer.weight[0].numel()  # type: ignore[operator, union-attr, index]
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        total += output[0].numel() * weight[0].numel()
 
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]

@@ -54,6 +54,7 @@ class SnapshotQuality:
     spread: float | None  # standard deviation of `distance` over draws of the same size
     precision: float | None
     coverage: float | None
+    density: float | None = None
     shares: tuple[float, ...] | None = None  # of the data's modes (or k-means cells) among the raw generator's samples
     finite: bool = True
 
@@ -67,6 +68,7 @@ class Standards:
     floor_coverage: float | None
     baseline: float | None
     untrained: float | None
+    floor_density: float | None = None
 
     @property
     def good(self) -> float:
@@ -124,7 +126,7 @@ def _measured(lane: Lane) -> list[SnapshotQuality]:
 def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
     """The final samples against the standards, and the best against the final."""
     measured = _measured(lane)
-    names = ("distance_over_good", "precision_over_floor", "coverage_over_floor", "best_over_good", "final_over_best")
+    names = ("distance_over_good", "precision_over_floor", "coverage_over_floor", "density_over_floor", "best_over_good", "final_over_best")
     if not measured:
         return dict.fromkeys((*names, "loss_of_quality_over_spread"), Fact(None, (), "no snapshot after step 0 has a distance"))
     final, best = measured[-1], min(measured, key=lambda q: (q.distance, q.step))
@@ -140,6 +142,7 @@ def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
         ),
         "precision_over_floor": _over_floor("precision", final.precision, standards.floor_precision, at),
         "coverage_over_floor": _over_floor("coverage", final.coverage, standards.floor_coverage, at),
+        "density_over_floor": _over_floor("density", final.density, standards.floor_density, at),
     } | _loss_of_quality(best, final, standards)
 
 

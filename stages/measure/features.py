@@ -30,7 +30,7 @@ WORDS = ("auto", "identity", "classifier", "random", "file:PATH")
 
 
 class Encoded(NamedTuple):
-    """Samples in a feature space: features `[n, d]`; where modes are known, each one's mode `[n]` (−1: none) and whether it is good `[n]`."""
+    """Samples in a feature space: features `[n, d]`; where modes are known, its mode `[n]` (−1: none) and whether it is good `[n]`."""
 
     features: Tensor
     modes: Tensor | None = None
@@ -225,7 +225,7 @@ def _identity(card: Mapping[str, Any]) -> Extractor:
 def _classifier(card: Mapping[str, Any], tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> Extractor:
     classes = len(card["labels"])
     stacked = is_stacked(shape, classes)
-    model = Classifier(1 if stacked else shape[0], max(shape[1:]), 10 if stacked else classes)
+    model = Classifier((1, *shape[1:]), 10) if stacked else Classifier(shape, classes)
     model.load_state_dict(_weights(tensors))
     judge = Stacked(model.eval()) if stacked else Named(model.eval())
 

@@ -9,7 +9,7 @@ refuse fewer than 1,000 samples. The kernel's fixed scale supposes features of v
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 23
+BLOCK = 1 << 18  # numbers held at a time, at least 64 rows of them
 
 
 def kernel_mean(x: Tensor, y: Tensor) -> float:
@@ -34,6 +34,6 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
     right = y.double().T / y.shape[1]
     total = torch.zeros((), dtype=torch.float64)
-    for part in x.split(max(1, BLOCK // max(1, y.shape[0]))):
+    for part in x.split(max(64, BLOCK // max(1, y.shape[0]))):
         total += torch.addmm(torch.ones((), dtype=torch.float64), part.double(), right).pow_(3).sum()
     return total.item()

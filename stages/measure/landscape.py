@@ -102,8 +102,11 @@ class Spectrum:
 
     @property
     def stable(self) -> bool | None:
-        """Whether every real part found is positive; `None` when no smallest real part converged."""
-        return bool((self.smallest_real.real > 0).all()) if self.smallest_real.size else None
+        """False when an eigenvalue found has no positive real part, True when all were looked for and have one, else `None`."""
+        found = np.concatenate([self.largest, self.smallest_real])
+        if (found.real <= 0).any():
+            return False
+        return True if self.complete and found.size else None
 
     @property
     def rotation(self) -> float | None:
@@ -112,7 +115,7 @@ class Spectrum:
         return float(np.abs(self.largest.imag).sum()) / weight if weight else None
 
 
-def spectrum(field: Field, count: int, rng: np.random.Generator, restarts: int = 10) -> Spectrum:
+def spectrum(field: Field, count: int, restarts: int, rng: np.random.Generator) -> Spectrum:
     """`count` eigenvalues of the game Jacobian: half of them the largest in magnitude, half those of smallest real part.
 
     Up to DENSE parameters all of J is formed and both lists are exact; beyond, ARPACK restarts at most `restarts` times from one vector.
@@ -134,7 +137,9 @@ def _spectrum(largest: np.ndarray, smallest: np.ndarray, complete: bool) -> Spec
     return Spectrum(kept, low, len(largest) - len(kept) + len(smallest) - len(low), complete)
 
 
-def block_spectrum(field: Field, player: Literal["generator", "discriminator"], count: int, rng: np.random.Generator) -> np.ndarray:
+def block_spectrum(
+    field: Field, player: Literal["generator", "discriminator"], count: int, restarts: int, rng: np.random.Generator
+) -> np.ndarray:
     """Eigenvalues of one player's Hessian block ∇²L, rising: the lowest and the highest `count / 2`. Fewer where ARPACK did not converge.
 
     Negative ones in G's block are usual in a well-trained GAN: a saddle of L_G, not a minimum (Berard et al. 2020, section 5).
@@ -146,7 +151,9 @@ def block_spectrum(field: Field, player: Literal["generator", "discriminator"], 
         return values if size <= count else np.concatenate([values[:half], values[size - half :]])
     operator = linalg.LinearOperator((size, size), matvec=product, dtype=np.float64)
     try:
-        values = linalg.eigsh(operator, count, which="BE", v0=rng.standard_normal(size), tol=1e-3, maxiter=10, return_eigenvectors=False)
+        values = linalg.eigsh(
+            operator, count, which="BE", v0=rng.standard_normal(size), tol=1e-3, maxiter=restarts, return_eigenvectors=False
+        )
     except linalg.ArpackNoConvergence as stopped:
         values = stopped.eigenvalues
     return np.sort(values)

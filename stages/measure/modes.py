@@ -6,6 +6,7 @@ the classifier names, as those papers count stacked MNIST.
 """
 
 import torch
+from scipy.special import bdtrc
 from torch import Tensor
 
 REACH = 3.0  # standard deviations: VEEGAN section 4.1, PacGAN section 4.1
@@ -43,7 +44,7 @@ def reverse_kl(modes: Tensor, weights: Tensor) -> float | None:
     return max(0.0, (shares[seen] * (shares[seen] / target[seen]).log()).sum().item())
 
 
-def modes_expected(weights: Tensor, n: int) -> float:
-    """Expected number of modes seen at least once in n samples of the real distribution: `Σ_k 1 − (1 − w_k)ⁿ`."""
-    target = weights.double() / weights.double().sum()
-    return (1.0 - (1.0 - target) ** n).sum().item()
+def modes_expected(weights: Tensor, n: int, at_least: int = 1) -> float:
+    """Expected number of modes with at least `at_least` of n samples of the real distribution: `Σ_k P(Binomial(n, w_k) ≥ at_least)`."""
+    shares = weights.double() / weights.double().sum()
+    return float(bdtrc(at_least - 1, n, shares.numpy()).sum())

@@ -36,13 +36,15 @@ class Material:
     held_noise: Tensor  # [L, M, latent]
 
 
-def probe(generator: nn.Module, discriminator: nn.Module, material: Material, steps: int, lr: float = 1e-3) -> list[ProbePoint]:
-    """Train `discriminator` in place for `steps` with L_D = softplus(−a) + softplus(b) (BCE, no penalty, no constraint) by Adam.
+def probe(
+    generator: nn.Module, discriminator: nn.Module, move: Callable[[Sequence[Tensor]], None], material: Material, steps: int
+) -> list[ProbePoint]:
+    """Train `discriminator` for `steps` with L_D = softplus(−a) + softplus(b): BCE, no penalty, no constraint.
 
-    G stays frozen in evaluation mode. Points are taken at POINTS up to `steps`. Gradients of G are computed in float64 on logits:
+    `move` takes the gradients of D's parameters (sum of the lanes' mean losses, so each lane's are its own) and moves them. G stays
+    frozen in evaluation mode. Points are taken at POINTS up to `steps`. Gradients of G are computed in float64 on logits:
     log(1 − σ(b)) = −softplus(b) and −log σ(b) = softplus(−b); through probabilities in float32 the floor would be rounding.
     """
-    optimiser = torch.optim.Adam(discriminator.parameters(), lr=lr)
     marks = {point for point in POINTS if point < steps} | {steps}
     points = [measure_probe(generator, discriminator, material, 0)]
     for step in range(1, steps + 1):
@@ -50,9 +52,7 @@ def probe(generator: nn.Module, discriminator: nn.Module, material: Material, st
             fake = generator(material.noise(step))
         discriminator.train()
         loss = softplus(-discriminator(material.real(step))).mean(1) + softplus(discriminator(fake)).mean(1)  # [L]
-        optimiser.zero_grad()
-        loss.sum().backward()
-        optimiser.step()
+        move(torch.autograd.grad(loss.sum(), list(discriminator.parameters())))
         if step in marks:
             points.append(measure_probe(generator, discriminator, material, step))
     return points

@@ -15,7 +15,7 @@ from stages.measure.distances import radii
 from stages.measure.features import Encoded
 from stages.measure.frechet import Moments, frechet, moments
 from stages.measure.kernel import kernel_mean, kernel_mean_within
-from stages.measure.modes import ENOUGH, modes_found, reverse_kl
+from stages.measure.modes import modes_found, reverse_kl
 from stages.measure.neighbours import K_COVERAGE, K_MANIFOLD, neighbours
 from stages.measure.sliced import projected, sliced_wasserstein
 from stages.measure.spread import jackknife_error, standard_error, without_blocks
@@ -45,13 +45,13 @@ METRICS: dict[str, Metric] = {
     "recall": Metric("higher", "Kynkäänniemi et al. 2019", "share of real items", _FEW),
     "density": Metric("higher", "Naeem et al. 2020", "balls a sample lies in, over k", _FEW),
     "coverage": Metric("higher", "Naeem et al. 2020", "share of real items", _FEW),
-    "modes": Metric("higher", "Srivastava et al. 2017 (at least 1 sample)", "modes", _MODES),
-    "modes_20": Metric("higher", "strict rule (at least 20 samples)", "modes", _MODES),
+    "modes": Metric("higher", "Srivastava et al. 2017 (at least 1 sample of one draw)", "modes", _MODES),
     "high_quality": Metric("higher", "Srivastava et al. 2017", "share of samples", _MODES),
     "reverse_kl": Metric(
         "lower", "Srivastava et al. 2017", "nats", "no sample counts for a mode, or one counts for a mode that real data lack"
     ),
-    "modes_pooled": Metric("higher", "Lin et al. 2018 (all draws together)", "modes", _MODES),
+    "modes_pooled": Metric("higher", "Lin et al. 2018 (at least 1 sample of all draws)", "modes", _MODES),
+    "modes_20": Metric("higher", "strict rule (at least 20 samples of all draws)", "modes", _MODES),
     "memorisation": Metric("floor", "Alaa et al. 2022 (1 - authenticity)", "share of samples", "needs 2 train items"),
     "sliced_wasserstein": Metric("lower", "Bonneel et al. 2015", "games' scale", "needs vectors"),
 }
@@ -123,13 +123,11 @@ def compared(real: Cloud, fake: Cloud) -> Measured:
 
 
 def mode_metrics(encoded: Encoded, weights: Tensor | None) -> Measured:
-    """`modes`, `modes_20`, `high_quality`, `reverse_kl` of one set; empty where modes are not known."""
+    """`modes`, `high_quality`, `reverse_kl` of one set; empty where modes are not known."""
     if encoded.modes is None or encoded.good is None or weights is None:
         return {}
-    count = weights.shape[0]
     return {
-        "modes": float(modes_found(encoded.modes, count)),
-        "modes_20": float(modes_found(encoded.modes, count, ENOUGH)),
+        "modes": float(modes_found(encoded.modes, weights.shape[0])),
         "high_quality": encoded.good.double().mean().item(),
         "reverse_kl": reverse_kl(encoded.modes, weights),
     }

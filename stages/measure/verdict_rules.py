@@ -78,6 +78,7 @@ RULES = (
             (
                 Condition("improvement", "above", 0.1, 0.02),
                 Condition("improvement_over_spread", "above", 2.0, 0.5),
+                Condition("final_over_best", "below", 1.1, 0.05),  # recovering from a bad turn is not improving
             ),
         ),
         "the samples are not good yet, and the last quarter still improved them by more than their spread",
@@ -88,6 +89,7 @@ RULES = (
         (
             (
                 Condition("precision_over_floor", "above", 0.5, 0.05),
+                Condition("density_over_floor", "above", 0.5, 0.05, optional=True),  # precision that one outlier's ball gives is none
                 Condition("coverage_over_floor", "below", 0.5, 0.05),
             ),
         ),

@@ -62,8 +62,13 @@ class Train:
 class Evaluate:
     """How samples are judged."""
 
-    features: str = "auto"  # auto: identity for vectors, classifier with labels, else random
-    samples: int = 1024  # per lane and snapshot; never more than the part holds
+    features: str = "auto"  # auto: identity for vectors, classifier with labels, else random; file:PATH a program of yours
+    trust: bool = False  # true: the program of file:PATH may run; it can do whatever you can
+    input_low: float = 0.0  # what that program takes for black and for white
+    input_high: float = 255.0
+    input_size: int = 0  # side in pixels that it wants; 0: as prepared
+    input_channels: int = 0  # 3: grey is repeated; 0: as prepared
+    samples: int = 1024  # per lane and draw; never more than half the test part, which is scored against the other half
     draws: int = 10  # independent draws from the generator behind each spread
     seed: int = 0
 
@@ -280,6 +285,7 @@ def _check_values(config: Config) -> None:
         raise SeesawError(f"train.snapshots is {train.snapshots}, more than train.steps ({train.steps})")
     _at_least("evaluate.samples", config.evaluate.samples, 16)
     _at_least("evaluate.draws", config.evaluate.draws, 2)
+    _check_features(config.evaluate)
     _at_least("diagnose.samples", config.diagnose.samples, 16)
     _within("compare.alpha", config.compare.alpha, 1e-6, 0.5)
     if config.compare.baseline not in config.variants:
@@ -289,6 +295,25 @@ def _check_values(config: Config) -> None:
         )
     for name, variant in config.variants.items():
         _check_variant(f"variants.{name}", variant)
+
+
+def _check_features(evaluate: Evaluate) -> None:
+    """The word of `evaluate.features` and what belongs to a program of the user's own."""
+    words = ("auto", "identity", "classifier", "random")
+    named = evaluate.features.startswith("file:") and len(evaluate.features) > len("file:")
+    if evaluate.features not in words and not named:
+        close = nearest(evaluate.features, words)
+        raise SeesawError(f"evaluate.features is {evaluate.features!r}: allowed are {listing(words)}, file:PATH{close}")
+    if named and not evaluate.trust:
+        raise SeesawError(
+            "evaluate.features names a program, and loading one runs its code: set evaluate.trust to true if you trust the file"
+        )
+    if evaluate.input_low >= evaluate.input_high:
+        raise SeesawError(
+            f"evaluate.input_low is {evaluate.input_low}: a number below evaluate.input_high ({evaluate.input_high}) is needed"
+        )
+    _at_least("evaluate.input_size", evaluate.input_size, 0)
+    _at_least("evaluate.input_channels", evaluate.input_channels, 0)
 
 
 def _check_variant(where: str, variant: Variant) -> None:

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from stages.errors import SeesawError
 from stages.store.files import replacing
+from stages.store.places import main_checkout
 
 DATABASE = "mlflow.db"
 PRIVATE = Path(".seesaw")
@@ -35,7 +36,7 @@ ARTIFACTS = PRIVATE / "mlflow"
 LOCKS = PRIVATE / "locks"
 EXPERIMENT = "seesaw"
 PATIENCE = 900  # seconds without a sign of life after which another machine's half-built run counts as abandoned
-BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # MLflow's limits for one call
+CALL, CALL_PARAMS = 1000, 100  # MLflow's limits for one call: items in all, params among them
 LONGEST = {"param": 6000, "tag": 8000, "experiment": 20000, "digest": 36}
 BUILDING = "seesaw.building"  # tag of a half-built parent run: who builds it, and since when
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -101,15 +102,6 @@ class Found(NamedTuple):
     def parent(self) -> str | None:
         """The run it is nested in."""
         return self.tags.get("mlflow.parentRunId")
-
-
-def main_checkout(root: Path) -> Path:
-    """The checkout that owns the store: `root`, or the one whose `.dvc/tmp/exps/` holds `root` (an experiment in a temporary folder)."""
-    root = root.resolve()
-    for folder in root.parents:
-        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
-            return folder.parent.parent.parent
-    return root
 
 
 def tracking_uri(root: Path) -> str:
@@ -202,15 +194,23 @@ def experiment_id(client: Any, uri: str, main: Path) -> str:
     return str(found.experiment_id)
 
 
-def batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """`items` in slices of at most `size`."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def calls(params: Sequence[Any], metrics: Sequence[Any]) -> Iterator[tuple[Sequence[Any], Sequence[Any]]]:
+    """Params and metrics in pairs of slices that MLflow takes in one call."""
+    while params or metrics:
+        first, params = params[:CALL_PARAMS], params[CALL_PARAMS:]
+        room = CALL - len(first)
+        yield first, metrics[:room]
+        metrics = metrics[room:]
 
 
 def clipped(text: str, longest: int) -> str:
     """`text`, cut to `longest` characters with a mark."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def stored_params(run: Run) -> dict[str, str]:
+    """A run's parameters as MLflow can hold them."""
+    return {key: clipped(value, LONGEST["param"]) for key, value in run.params.items()}
 
 
 def finite(points: Iterable[Point]) -> list[Point]:
@@ -282,11 +282,10 @@ class Store:
         """Params, curves, data, images, artifacts and table of a new run."""
         from mlflow.entities import Metric, Param
 
-        params = [Param(key, clipped(value, LONGEST["param"])) for key, value in run.params.items()]
-        for some in batches(params, BATCH["params"]):
-            self.client.log_batch(run_id, params=some)
-        for points in batches(finite(run.points), BATCH["metrics"]):
-            self.client.log_batch(run_id, metrics=[Metric(p.key, p.value, p.at, p.step) for p in points])
+        params = [Param(key, value) for key, value in stored_params(run).items()]
+        metrics = [Metric(point.key, point.value, point.at, point.step) for point in finite(run.points)]
+        for some_params, some_metrics in calls(params, metrics):
+            self.client.log_batch(run_id, metrics=some_metrics, params=some_params)
         if run.data is not None:
             self.client.log_inputs(run_id, [dataset(run.data)])
         for image in run.images:
@@ -297,11 +296,9 @@ class Store:
             self.client.log_table(run_id, dict(run.table), "ranking.json")
 
     def log_image(self, run_id: str, image: Image) -> None:
-        """One sample image under its key and step, unless the run has it."""
+        """One sample image under its key and step."""
         from PIL import Image as Pillow
 
-        if (image.key, image.step) in self.images(run_id):
-            return
         with Pillow.open(image.path) as picture:
             self.client.log_image(run_id, picture.convert("RGB"), key=image.key, step=image.step, timestamp=image.at, synchronous=True)
 
@@ -341,7 +338,7 @@ class Store:
             "times": (stored.info.start_time, stored.info.end_time) == (run.start, run.end),
             "name": stored.info.run_name == run.name,
             "tags": self.tags(run).items() <= stored.data.tags.items(),
-            "params": stored.data.params == {key: clipped(value, LONGEST["param"]) for key, value in run.params.items()},
+            "params": stored.data.params == stored_params(run),
             "points": points == by_key(finite(run.points)),
             "data": datasets == ({run.data.digest[: LONGEST["digest"]]} if run.data else set()),
             "images": self.images(run_id) >= {(image.key, image.step) for image in run.images},

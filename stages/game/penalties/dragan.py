@@ -41,4 +41,4 @@ def dragan(*, weight: float, target: float = 1.0, scale: float = 0.5, sides: str
         around = (data + scale * spread * noise).requires_grad_()
         return distance_to_target(input_gradients(critic, around), target, sides)
 
-    return Penalty(value, weight=at_least_zero("weight", weight))
+    return Penalty(value, weight=at_least_zero("weight", weight), differentiates_input=True)

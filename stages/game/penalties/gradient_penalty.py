@@ -42,4 +42,4 @@ def gradient_penalty(*, weight: float, target: float = 1.0, sides: str = "two") 
         between = (u * real + (1 - u) * fake).detach().requires_grad_()
         return distance_to_target(input_gradients(critic, between), target, sides)
 
-    return Penalty(value, weight=at_least_zero("weight", weight))
+    return Penalty(value, weight=at_least_zero("weight", weight), differentiates_input=True)

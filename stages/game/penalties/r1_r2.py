@@ -29,4 +29,4 @@ def r1_r2(*, weight: float) -> Penalty:
     def value(critic: Critic, real: Tensor, fake: Tensor, rng: Draws, state: State) -> Tensor:
         return 0.5 * (squared_norms(critic, real) + squared_norms(critic, fake))
 
-    return Penalty(value, weight=at_least_zero("weight", weight), input_gradient=True)
+    return Penalty(value, weight=at_least_zero("weight", weight), input_gradient=True, differentiates_input=True)

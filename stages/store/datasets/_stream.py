@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 BATCH_BYTES = 1 << 22  # a batch holds about this much, so that memory does not grow with the data
+LARGEST_ITEM = 1 << 28  # bytes of one item: a header that promises more is refused before anything is allocated
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from stages.errors import SeesawError
 from stages.store.config import Data, listing
 from stages.store.datasets import _paths
-from stages.store.datasets._stream import Batch, Stream, rows_per_batch, shown
+from stages.store.datasets._stream import LARGEST_ITEM, Batch, Stream, rows_per_batch, shown
 
 LABELS = ("labels", "label", "y")
 LARGEST_LABELS = 1 << 30  # bytes: labels are held in memory
@@ -146,6 +146,8 @@ def _header(path: Path, member: str | None) -> Array:
         raise SeesawError(f"{array.name} holds Python objects, which are not unpickled here: save plain numbers or text")
     if fortran and len(shape) > 1:
         raise SeesawError(f"{array.name} is stored column by column: save it again with np.ascontiguousarray")
+    if dtype.itemsize * math.prod(shape[1:]) > LARGEST_ITEM:
+        raise SeesawError(f"{array.name} promises items of {list(shape[1:])} {dtype}: at most {LARGEST_ITEM} bytes an item are read")
     return array
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from stages.errors import SeesawError
 from stages.store.config import Data
 from stages.store.datasets import _paths
-from stages.store.datasets._stream import Batch, Stream, rows_per_batch, shown
+from stages.store.datasets._stream import LARGEST_ITEM, Batch, Stream, rows_per_batch, shown
 
 LARGEST_LABELS = 1 << 28  # labels are held in memory: a file that promises more is refused
 
@@ -123,6 +123,8 @@ def _image_header(path: Path) -> tuple[int, ...]:
     dimensions = _header(path)
     if len(dimensions) not in (3, 4) or 0 in dimensions[1:]:
         raise SeesawError(f"{shown(path.name)} has dimensions {list(dimensions)}: images need [N, H, W] or [N, C, H, W]")
+    if math.prod(dimensions[1:]) > LARGEST_ITEM:
+        raise SeesawError(f"{shown(path.name)} promises items of {list(dimensions[1:])}: at most {LARGEST_ITEM} bytes an item are read")
     return dimensions
 
 

@@ -101,8 +101,9 @@ def _delimiter(line: str) -> str:
 
 def _csv_header(file: Path) -> list[str]:
     with file.open(encoding="utf-8-sig", newline="") as text:
-        line = text.readline(1 << 20)
-    names = next(csv.reader([line], delimiter=_delimiter(line)), [])
+        delimiter = _delimiter(text.readline(1 << 20))
+        text.seek(0)
+        names = next(csv.reader(text, delimiter=delimiter), [])  # a quoted name may hold a newline
     if not names:
         raise SeesawError(f"{shown(file.name)} is empty: a line of column names and rows of numbers are needed")
     if all(_number(name) is not None for name in names):

@@ -1,0 +1,161 @@
+"""Charts as plain data: the page's script draws each when it comes into view. Colours are roles, so that both themes fit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.draw.page.material import Band, VariantMaterial
+from stages.draw.page.numbers import figure
+from stages.draw.page.words import Words
+
+STEPS = 160  # points of a curve at most
+COLUMNS = 64  # columns of a heat map at most
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of the gradient story: its measures with their words and colour roles."""
+
+    name: str
+    series: Sequence[tuple[str, str, str]]  # measure, word, role
+    log: bool = False
+    share: bool = False  # the measure lies between 0 and 1
+
+
+PANELS = (
+    Panel("losses", (("g_loss", "generator", "generator"), ("d_loss", "discriminator", "discriminator"))),
+    Panel("gradients", (("g_gradient_norm", "generator", "generator"), ("d_gradient_norm", "discriminator", "discriminator")), log=True),
+    Panel("logits", (("real_logit", "real", "discriminator"), ("fake_logit", "fake", "generator"))),
+    Panel("separation", (("auc", "auc", "discriminator"), ("saturation", "saturation", "generator")), share=True),
+    Panel("updates", (("g_update_ratio", "generator", "generator"), ("d_update_ratio", "discriminator", "discriminator")), log=True),
+    Panel("movement", (("sample_movement", "movement", "generator"),), log=True),
+)
+# where a piece of evidence is marked; what is not named here is about the samples
+PLACES = {
+    "finite": "losses",
+    "g_loss_rise": "losses",
+    "d_gradient_growth": "gradients",
+    "g_gradient_growth": "gradients",
+    "auc": "separation",
+    "auc_late": "separation",
+    "auc_from_half": "separation",
+    "probe_auc": "separation",
+    "saturation_late": "separation",
+    "overfit_auc": "logits",
+    "overfit_over_error": "logits",
+    "movement_drop": "movement",
+}
+
+
+def overview(variants: Sequence[VariantMaterial], comparison: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """The primary metric of every variant over steps, and over counted FLOPs of one lane."""
+    views = comparison["views"]["steps"]
+    series = []
+    for index, variant in enumerate(variants):
+        shown = [view for view in views if variant.name in view["medians"]]
+        if shown:
+            steps = [view["step"] for view in shown]
+            flops = [rounded(step * variant.run["cost"]["flops"] / variant.run["steps"]) for step in steps]
+            values = [rounded(view["medians"][variant.name]) for view in shown]
+            series.append({"name": variant.name, "role": f"series-{index % 12}", "x": steps, "flops": flops, "median": values})
+    return {"kind": "lines", "series": series, "log": True, **_floor(comparison, words)}
+
+
+def quality(variant: VariantMaterial, comparison: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """The primary metric of one variant over its snapshots: median and range over lanes."""
+    primary = comparison["primary"]
+    rows = sorted((e["step"], e["lanes"]) for e in variant.scores["snapshots"] if (e["generator"], e["part"]) == ("ema", "test"))
+    medians = {view["step"]: view["medians"].get(variant.name) for view in comparison["views"]["steps"]}
+    cells = [sorted(v for lane in lanes if (v := _value(lane, primary)) is not None) for _, lanes in rows]
+    steps = [step for step, _ in rows]
+    band = Band(steps, [medians.get(s) for s in steps], [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
+    marks = _marks(variant, "quality")
+    return {
+        "kind": "lines",
+        "series": [_series(band, words.named("metric", primary), "quality")],
+        "log": True,
+        "marks": marks,
+        **_floor(comparison, words),
+    }
+
+
+def story(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
+    """The charts of the gradient story by name; a chart none of whose measures was recorded is left out."""
+    charts = {}
+    for panel in PANELS:
+        series = [_series(variant.bands[m], words(f"series.{word}"), role) for m, word, role in panel.series if m in variant.bands]
+        if series:
+            marks = _marks(variant, panel.name)
+            charts[panel.name] = {"kind": "lines", "series": series, "log": panel.log, "share": panel.share, "marks": marks}
+    return charts
+
+
+def heats(variant: VariantMaterial) -> dict[str, dict[str, Any]]:
+    """Gradient norms per layer over the steps, by player."""
+    charts = {}
+    for player, measure in (("generator", "g_gradient_norm"), ("discriminator", "d_gradient_norm")):
+        layers = variant.layers.get(measure)
+        if layers is not None and layers.names:
+            kept = thinned(len(layers.steps), COLUMNS)
+            values = [[rounded(row[i]) for i in kept] for row in layers.values]
+            charts[player] = {"kind": "heat", "x": [layers.steps[i] for i in kept], "y": list(layers.names), "z": values}
+    return charts
+
+
+def lead_lane(diagnosis: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The lane whose evidence stands for the variant: the first with the variant's verdict."""
+    lanes = diagnosis["lanes"]
+    return next((lane for lane in lanes if lane["verdict"] == diagnosis["verdict"]), lanes[0])
+
+
+def final_values(chart: Mapping[str, Any]) -> str:
+    """`generator 0.7, discriminator 1.3`: what a reader who cannot see the chart is told."""
+    last = [(s["name"], next((v for v in reversed(s["median"]) if v is not None), None)) for s in chart["series"]]
+    return ", ".join(f"{name} {figure(value)}" for name, value in last)
+
+
+def thinned(count: int, most: int) -> list[int]:
+    """At most `most` evenly spread indices of `count`, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def rounded(value: float | None) -> float | None:
+    """Four significant digits: what a pixel can show."""
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _series(band: Band, name: str, role: str) -> dict[str, Any]:
+    kept = thinned(len(band.steps), STEPS)
+    spread = {
+        "low": [rounded(min(part, default=None)) for part in _between(band.low, kept)],
+        "high": [rounded(max(part, default=None)) for part in _between(band.high, kept)],
+    }
+    return {"name": name, "role": role, "x": [band.steps[i] for i in kept], "median": [rounded(band.median[i]) for i in kept], **spread}
+
+
+def _between(cells: Sequence[float | None], kept: Sequence[int]) -> list[list[float]]:
+    """The finite cells of each stretch that ends at a kept index, so that thinning hides no peak of the range."""
+    starts = [-1, *kept[:-1]]
+    return [[v for v in cells[start + 1 : end + 1] if v is not None] for start, end in zip(starts, kept, strict=True)]
+
+
+def _marks(variant: VariantMaterial, chart: str) -> list[dict[str, Any]]:
+    """Steps of the evidence that this chart shows, numbered as in the table of evidence."""
+    marks: dict[tuple[int, ...], list[int]] = {}
+    for number, evidence in enumerate(lead_lane(variant.diagnosis)["evidence"], 1):
+        if PLACES.get(evidence["measure"], "quality") == chart and evidence["steps"]:
+            steps = evidence["steps"]
+            marks.setdefault((steps[0], steps[-1]) if len(steps) > 1 else (steps[0],), []).append(number)
+    return [{"steps": list(steps), "label": ", ".join(str(n) for n in numbers)} for steps, numbers in sorted(marks.items())]
+
+
+def _floor(comparison: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    floor = comparison["floors"].get(comparison["primary"])
+    return {} if floor is None else {"reference": {"value": rounded(floor), "name": words("chart.floor")}}
+
+
+def _value(lane: Mapping[str, Any], metric: str) -> float | None:
+    cell = (lane["metrics"] or {}).get(metric)
+    return None if cell is None else cell["value"]

@@ -1,0 +1,95 @@
+"""report.md: the same answer for a CI summary: three paragraphs, one table, what fails and what to try, small pictures by relative link."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.draw.page.answer import answer, gravity
+from stages.draw.page.charts import lead_lane
+from stages.draw.page.material import Material, VariantMaterial
+from stages.draw.page.numbers import DASH, figure, quantity
+from stages.draw.page.words import GOOD, Words
+
+MARKS = {"good": "✅", "worrying": "🟡", "bad": "❌"}
+PICTURES = 4  # best ones shown
+
+
+def render_markdown(material: Material, language: str) -> str:
+    """The whole text; the same material gives the same text."""
+    words = Words(language)
+    steps = material.comparison["views"]["steps"][-1]["step"]
+    parts = [
+        f"# {plain(material.title)}",
+        *(_answer_text(text) for text in answer(material.comparison, steps, words)),
+        _ranking(material.comparison, words),
+        _failing(material.variants, words),
+        _pictures(material, words),
+        words("md.full"),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def plain(text: str) -> str:
+    """Text whose Markdown and HTML characters stand for themselves, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", re.sub(r"\s", " ", text))
+
+
+def _answer_text(text: str) -> str:
+    return "".join(f"**{plain(part)}**" if i % 2 else plain(part) for i, part in enumerate(text.split("**")))
+
+
+def _ranking(comparison: Mapping[str, Any], words: Words) -> str:
+    head = [
+        *(words(f"ranking.{key}") for key in ("rank", "variant", "verdict")),
+        words.named("metric", comparison["primary"]),
+        words("md.interval", confidence=f"{100 * (1 - comparison['alpha']):g}"),
+        *(words(f"ranking.{key}") for key in ("floor", "baseline", "failed", "cost")),
+    ]
+    conclusions = {pair["variant"]: words(pair["conclusion"]) for pair in comparison["paired"]}
+    rows = [
+        [
+            str(row["rank"]),
+            f"**{plain(row['variant'])}**",
+            _badge(row["verdict"], words),
+            figure(row["median"]),
+            DASH if row["low"] is None else f"{figure(row['low'])} to {figure(row['high'])}",
+            figure(row["floor_ratio"], 2),
+            conclusions.get(row["variant"], words("ranking.baseline_word")),
+            f"{row['failed']}/{row['lanes']}",
+            quantity(row["flops"], "FLOP"),
+        ]
+        for row in comparison["ranking"]
+    ]
+    return _table(head, ["--:", ":--", ":--", "--:", ":--", "--:", ":--", "--:", "--:"], rows)
+
+
+def _badge(verdict: str, words: Words) -> str:
+    return f"{MARKS[gravity(verdict)]} {plain(words.named('verdict', verdict))}"
+
+
+def _table(head: Sequence[str], lines: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, lines, *rows])
+
+
+def _failing(variants: Sequence[VariantMaterial], words: Words) -> str:
+    rows = [_failure(variant, words) for variant in variants if gravity(variant.diagnosis["verdict"]) != GOOD]
+    if not rows:
+        return ""
+    head = [words("ranking.variant"), words("ranking.verdict"), words("md.why"), words("md.try")]
+    return f"## {words('md.failing')}\n\n" + _table(head, [":--"] * 4, rows)
+
+
+def _failure(variant: VariantMaterial, words: Words) -> list[str]:
+    lane = lead_lane(variant.diagnosis)
+    reason = plain(lane["evidence"][0]["text"]) if lane["evidence"] else DASH
+    command = "`` " + lane["remedies"][0]["command"].replace("|", "\\|") + " ``" if lane["remedies"] else DASH
+    return [f"**{plain(variant.name)}**", _badge(variant.diagnosis["verdict"], words), reason, command]
+
+
+def _pictures(material: Material, words: Words) -> str:
+    shown = [variant for variant in material.variants if variant.samples][:PICTURES]
+    if not shown:
+        return ""
+    cells = [f'<img src="../samples/{v.name}/step-{max(v.samples):06d}.png" width="200" alt="{v.name}">' for v in shown]
+    table = _table([plain(v.name) for v in shown], [":-:"] * len(shown), [cells])
+    return f"## {words('md.samples')}\n\n{table}"

@@ -1,0 +1,52 @@
+"""What a report is made of: the content of results files, gathered by the node `report`, drawn here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Cells = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Band:
+    """A measure over the steps: median, least and greatest over the lanes; None where no lane is finite."""
+
+    steps: Sequence[int]
+    median: Cells
+    low: Cells
+    high: Cells
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A measure per layer: `values[layer][step]`, the median over the lanes."""
+
+    names: Sequence[str]
+    steps: Sequence[int]
+    values: Sequence[Cells]
+
+
+@dataclass(frozen=True)
+class VariantMaterial:
+    """Everything the report shows of one variant."""
+
+    run: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    diagnosis: Mapping[str, Any]
+    bands: Mapping[str, Band]  # by measure
+    layers: Mapping[str, Layers]  # by measure, `g_gradient_norm` and `d_gradient_norm`
+    samples: Mapping[int, bytes]  # PNG by step
+
+    @property
+    def name(self) -> str:
+        """The variant's name."""
+        return str(self.run["variant"])
+
+
+@dataclass(frozen=True)
+class Material:
+    """The whole report: the comparison, and the variants in ranked order (those that are not comparable come last)."""
+
+    title: str
+    comparison: Mapping[str, Any]
+    variants: Sequence[VariantMaterial]

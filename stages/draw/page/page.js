@@ -1,0 +1,220 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const fade = (color, part) => {
+    const n = parseInt(color.slice(1), 16);
+    return `rgba(${n >> 16}, ${(n >> 8) & 255}, ${n & 255}, ${part})`;
+  };
+  const state = { axis: "x", log: true, hidden: new Set() };
+  const drawn = new Set();
+
+  // the plotting library is text until the first chart is needed, so that the page stands before it is parsed
+  function plotly() {
+    if (!window.Plotly) {
+      const script = document.createElement("script");
+      script.textContent = document.getElementById("plotly").textContent;
+      document.head.append(script);
+    }
+    return window.Plotly;
+  }
+
+  function axis(extra) {
+    return { color: css("--faint"), gridcolor: css("--line"), linecolor: css("--line"), zeroline: false, fixedrange: !matchMedia("(hover: hover)").matches, automargin: true, tickfont: { size: 11 }, ...extra };
+  }
+
+  function frame(extra) {
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, dragmode: matchMedia("(hover: hover)").matches ? "zoom" : false,
+      margin: { l: 46, r: 10, t: 14, b: 26 }, font: { family: css("--sans"), size: 12, color: css("--soft") },
+      hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink"), size: 12 } }, ...extra,
+    };
+  }
+
+  function band(series, x, log) {
+    const kept = x.map((_, i) => i).filter((i) => series.low[i] !== null && series.high[i] !== null && !(log && series.low[i] <= 0));
+    if (!kept.length) return [];
+    return [{
+      x: [...kept.map((i) => x[i]), ...kept.slice().reverse().map((i) => x[i])],
+      y: [...kept.map((i) => series.high[i]), ...kept.slice().reverse().map((i) => series.low[i])],
+      fill: "toself", fillcolor: fade(css(`--${series.role}`), 0.16), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+    }];
+  }
+
+  function curve(series, x) {
+    return {
+      x, y: series.median, name: series.name, mode: x.length < 12 ? "lines+markers" : "lines", line: { color: css(`--${series.role}`), width: 1.8 }, marker: { size: 5 },
+      visible: state.hidden.has(series.name) ? "legendonly" : true, hovertemplate: "%{y:.4~g}",
+    };
+  }
+
+  function marks(chart) {
+    const shapes = [], annotations = [];
+    for (const mark of chart.marks || []) {
+      const [from, to] = [mark.steps[0], mark.steps[mark.steps.length - 1]];
+      shapes.push(from === to
+        ? { type: "line", x0: from, x1: from, y0: 0, y1: 1, yref: "paper", line: { color: css("--faint"), width: 1, dash: "dash" } }
+        : { type: "rect", x0: from, x1: to, y0: 0, y1: 1, yref: "paper", fillcolor: fade(css("--faint"), 0.12), line: { width: 0 }, layer: "below" });
+      annotations.push({ x: (from + to) / 2, y: 1, yref: "paper", yanchor: "bottom", xanchor: from === to ? "right" : "center", text: mark.label, showarrow: false, font: { size: 10, color: css("--soft") } });
+    }
+    if (chart.reference) shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, y0: chart.reference.value, y1: chart.reference.value, line: { color: css("--faint"), width: 1.2, dash: "dot" } });
+    return { shapes, annotations };
+  }
+
+  function lines(chart, overview) {
+    const compared = chart.reference !== undefined || overview;
+    const log = chart.log && (!compared || state.log);
+    const traces = [];
+    for (const series of chart.series) {
+      const x = overview ? series[state.axis] : series.x;
+      if (series.low) traces.push(...band(series, x, log));
+      traces.push(curve(series, x));
+    }
+    const compute = overview && state.axis === "flops";
+    const y = axis({ type: log ? "log" : "linear", ...(log ? { dtick: undefined, exponentformat: "power", nticks: 6 } : { nticks: 6 }), ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
+    const x = axis({ nticks: overview ? 9 : 5, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
+    return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...marks(chart) })];
+  }
+
+  function heat(chart) {
+    const z = chart.z.map((row) => row.map((v) => (v > 0 ? Math.log10(v) : null)));
+    const text = chart.z.map((row) => row.map((v) => (v === null ? "" : v.toPrecision(3))));
+    const scale = [0, 1, 2, 3].map((i) => [i / 3, css(`--heat-${i}`)]);
+    return [
+      [{ type: "heatmap", x: chart.x, y: chart.y, z, text, colorscale: scale, hovertemplate: "%{y}<br>%{x}: %{text}<extra></extra>", colorbar: { thickness: 8, outlinewidth: 0, len: 1, tickfont: { size: 10, color: css("--faint") } } }],
+      frame({ xaxis: axis({ nticks: 6, showgrid: false }), yaxis: axis({ type: "category", autorange: "reversed", showgrid: false, tickfont: { size: 10 }, dtick: 1 }), margin: { l: 20, r: 10, t: 8, b: 26 } }),
+    ];
+  }
+
+  function draw(element) {
+    const key = element.dataset.chart, chart = data.charts[key];
+    const [traces, layout] = chart.kind === "heat" ? heat(chart) : lines(chart, key === "overview");
+    plotly().react(element, traces, layout, { displayModeBar: false, responsive: true, displaylogo: false });
+    drawn.add(element);
+  }
+
+  // one chart a frame, nearest first, so that scrolling stays smooth
+  const waiting = [];
+  let busy = false;
+  function next() {
+    const element = waiting.shift();
+    busy = Boolean(element);
+    if (element) {
+      if (!drawn.has(element)) draw(element);
+      requestAnimationFrame(() => setTimeout(next, 0));
+    }
+  }
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((e) => e.isIntersecting)) {
+      seen.unobserve(entry.target);
+      waiting.push(entry.target);
+    }
+    if (!busy) next();
+  }, { rootMargin: "400px" });
+  requestAnimationFrame(() => setTimeout(() => all("[data-chart]").forEach((element) => seen.observe(element)), 0));
+
+  const redraw = () => drawn.forEach(draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  window.addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("printing");
+    all("[data-chart]").forEach(draw);
+  });
+  window.addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("printing");
+    redraw();
+  });
+
+  // controls of the trajectories
+  all('input[name="axis"]').forEach((input) => input.addEventListener("change", () => {
+    state.axis = input.value;
+    draw(document.querySelector('[data-chart="overview"]'));
+  }));
+  document.getElementById("log").addEventListener("change", (event) => {
+    state.log = event.target.checked;
+    redraw();
+  });
+  const chips = all("[data-trace]");
+  function show(names, on) {
+    for (const chip of chips.filter((c) => names.includes(c.dataset.trace))) {
+      chip.setAttribute("aria-pressed", String(on));
+      if (on) state.hidden.delete(chip.dataset.trace); else state.hidden.add(chip.dataset.trace);
+    }
+    draw(document.querySelector('[data-chart="overview"]'));
+  }
+  chips.forEach((chip) => chip.addEventListener("click", () => show([chip.dataset.trace], chip.getAttribute("aria-pressed") !== "true")));
+  all("[data-all]").forEach((button) => button.addEventListener("click", () => show(chips.map((c) => c.dataset.trace), button.dataset.all === "true")));
+
+  // samples over training: "*" moves every variant together
+  function place(name, index) {
+    const at = Math.min(index, data.samples[name].length - 1), sample = data.samples[name][at];
+    for (const image of all(`[data-sample="${name}"], [data-wall="${name}"]`)) {
+      image.src = sample.src;
+      image.alt = data.alts[name][at];
+    }
+    return sample.step;
+  }
+  function slide(input) {
+    const index = Number(input.value), names = input.dataset.slide === "*" ? Object.keys(data.samples) : [input.dataset.slide];
+    let step = 0;
+    for (const name of names.filter((n) => data.samples[n].length)) {
+      step = place(name, index);
+      for (const other of all(`[data-slide="${name}"]`)) label(other, Math.min(index, Number(other.max)), step);
+    }
+    label(input, index, step);
+  }
+  function label(input, index, step) {
+    input.value = index;
+    input.setAttribute("aria-valuetext", String(step));
+    input.parentElement.querySelector("output").textContent = step;
+  }
+  all("[data-wall]").forEach((image) => {
+    const samples = data.samples[image.dataset.wall];
+    image.src = samples[samples.length - 1].src;
+  });
+  all("[data-slide]").forEach((input) => input.addEventListener("input", () => slide(input)));
+  all("[data-play]").forEach((button) => {
+    let timer = null;
+    const input = document.querySelector(`[data-slide="${button.dataset.play}"]`);
+    const stop = () => {
+      clearInterval(timer);
+      timer = null;
+      button.textContent = data.words["samples.play"];
+    };
+    button.addEventListener("click", () => {
+      if (timer) return stop();
+      if (input.value === input.max) input.value = -1;
+      button.textContent = data.words["samples.pause"];
+      const step = () => {
+        input.value = Number(input.value) + 1;
+        slide(input);
+        if (input.value === input.max) stop();
+      };
+      timer = setInterval(step, 700);
+      if (input.value === "0" && input.dataset.fresh !== "0") slide(input);
+    });
+  });
+
+  // commands to copy
+  all("[data-copy]").forEach((button) => button.addEventListener("click", async () => {
+    const code = button.parentElement.querySelector("code");
+    const range = document.createRange();
+    range.selectNodeContents(code);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    if (navigator.clipboard && isSecureContext) await navigator.clipboard.writeText(code.textContent).catch(() => document.execCommand("copy"));
+    else document.execCommand("copy");
+    button.textContent = data.words["variant.copied"];
+    setTimeout(() => { button.textContent = data.words["variant.copy"]; }, 1500);
+  }));
+
+  // where the reader is
+  const links = new Map(all(".sections a").map((link) => [link.getAttribute("href").slice(1), link]));
+  const here = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((e) => e.isIntersecting)) {
+      links.forEach((link) => link.classList.remove("here"));
+      links.get(entry.target.id).classList.add("here");
+    }
+  }, { rootMargin: "-15% 0px -80% 0px" });
+  links.forEach((_, id) => here.observe(document.getElementById(id)));
+})();

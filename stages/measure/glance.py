@@ -1,0 +1,129 @@
+"""The diagnosis's own quick look at samples: one draw against held-out data, by a few measures that verdicts rest on.
+
+It shares the metrics' code with the scores but none of their numbers: verdicts never read scores. Where the mixture behind the data is
+known, precision is the share of samples within 3 standard deviations of a mode and coverage the share of modes that have at least a
+quarter of their due samples; elsewhere both are those of nearest neighbours (`neighbours.py`).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from torch import Tensor
+
+from stages.measure.distances import radii
+from stages.measure.facts import SnapshotQuality, Standards
+from stages.measure.features import Encoded
+from stages.measure.frechet import Moments, frechet, moments
+from stages.measure.neighbours import K_COVERAGE, K_MANIFOLD, neighbours
+from stages.measure.spread import jackknife_error, without_blocks
+
+CELLS = 10  # k-means cells of the data, where modes are not known or too many
+MANY = 64  # more modes than this are looked at through cells
+DUE = 0.25  # of its expected samples a mode needs to count as covered
+FLOORS = 4  # random real draws behind the floor
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The real side of every look."""
+
+    features: Tensor  # of the reference items, float64 [n, d]
+    moments: Moments
+    radii: Tensor | None  # [2, n]; None where all real items coincide or are too few
+    weights: Tensor | None  # shares of the known modes, where samples are judged by modes
+    cells: np.ndarray | None  # centres [k, d] of k-means cells, where shares are not by mode
+    modes: int  # how many modes or cells there are
+
+
+def yardstick(reference: Encoded, weights: Tensor | None, mixture: bool, rng: np.random.Generator) -> Yardstick:
+    """A yardstick from held-out items: `weights` of the modes as the feature space gives them, `mixture` when the data are a known one."""
+    features = reference.features.double()
+    enough = features.shape[0] > max(K_MANIFOLD, K_COVERAGE) and bool(features.var(0).sum() > 0)
+    reach = radii(features, features.mean(0), (K_MANIFOLD, K_COVERAGE)) if enough else None
+    cells = None if weights is not None and len(weights) <= MANY else _cells(features.numpy(), rng)
+    count = len(weights) if cells is None and weights is not None else len(cells) if cells is not None else 0
+    return Yardstick(features, moments(features), reach, weights if mixture and weights is not None else None, cells, count)
+
+
+def _cells(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Centres of k-means on the reference: at most 10, with at least 10 items each on average (after Richardson & Weiss 2018, NDB)."""
+    count = max(1, min(CELLS, len(np.unique(features, axis=0)) // 10))
+    if count == 1:
+        return features.mean(0, keepdims=True)
+    centres, _ = kmeans2(features, count, minit="++", rng=rng, missing="raise")
+    return np.asarray(centres)
+
+
+def look(stick: Yardstick, step: int, averaged: Encoded | None, raw: Encoded | None) -> SnapshotQuality:
+    """A snapshot of one lane: quality of the averaged generator's samples, modes' shares of the raw one's. `None`: not all finite."""
+    if averaged is None or raw is None:
+        return SnapshotQuality(step, None, None, None, None, finite=False)
+    features = averaged.features.double()
+    precision, coverage = fidelity(stick, averaged)
+    return SnapshotQuality(
+        step, frechet(stick.moments, moments(features)), spread(stick, features), precision, coverage, shares(stick, raw)
+    )
+
+
+class Fidelity(NamedTuple):
+    """Three shares of one set of samples; None where they are not defined. Density may exceed 1 and is not asked of known mixtures."""
+
+    precision: float | None
+    coverage: float | None
+    density: float | None
+
+
+def fidelity(stick: Yardstick, fake: Encoded) -> Fidelity:
+    """Precision, coverage and density of samples.
+
+    Density stands beside precision because one real outlier has a ball wide enough to hold any number of bad samples: they count fully for
+    precision and hardly for density (Naeem et al. 2020, section 3.1).
+    """
+    if stick.weights is not None and fake.modes is not None and fake.good is not None:
+        due = DUE * len(fake.modes) * stick.weights / stick.weights.sum()
+        found = torch.bincount(fake.modes[fake.modes >= 0], minlength=len(due))
+        return Fidelity(fake.good.double().mean().item(), (found >= due).double().mean().item(), None)
+    features = fake.features.double()
+    if stick.radii is None or features.shape[0] <= max(K_MANIFOLD, K_COVERAGE):
+        return Fidelity(None, None, None)
+    centre = stick.features.mean(0)
+    measured = neighbours(stick.features, features, stick.radii, stick.radii[:, :1], centre)  # recall is not asked for
+    return Fidelity(measured["precision"], measured["coverage"], measured["density"])
+
+
+def spread(stick: Yardstick, features: Tensor) -> float | None:
+    """Jackknife standard error of the distance over the samples."""
+    if features.shape[0] < 20:
+        return None
+    return jackknife_error([frechet(stick.moments, moments(features[keep])) for keep in without_blocks(features.shape[0])])
+
+
+def shares(stick: Yardstick, fake: Encoded) -> tuple[float, ...]:
+    """Share of samples in each mode or cell, and last those in none."""
+    if stick.cells is None and fake.modes is not None:
+        index = torch.where(fake.modes >= 0, fake.modes, stick.modes)
+    else:
+        centres = torch.from_numpy(np.array(stick.cells))
+        index = torch.cdist(fake.features.double(), centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
+    return tuple((torch.bincount(index, minlength=stick.modes + 1).double() / len(index)).tolist())
+
+
+def standards(
+    stick: Yardstick, pool: Encoded, count: int, baseline: Encoded | None, untrained: float | None, rng: np.random.Generator
+) -> Standards:
+    """What `count` other real items (mean over random draws from `pool`), a baseline model and the untrained generator reach."""
+    draws = [torch.from_numpy(rng.choice(len(pool.features), count, replace=False)) for _ in range(FLOORS)]
+    reals = [Encoded(*(None if field is None else field[draw] for field in pool)) for draw in draws]  # type: ignore[arg-type]
+    fidelities = [fidelity(stick, real) for real in reals]
+    distance = float(np.mean([frechet(stick.moments, moments(real.features.double())) for real in reals]))
+    other = None if baseline is None else frechet(stick.moments, moments(baseline.features.double()))
+    precision, coverage, density = (_mean(list(column)) for column in zip(*fidelities, strict=True))
+    return Standards(distance, precision, coverage, other, untrained, density)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None

@@ -1,0 +1,234 @@
+"""From a verdict to remedies that fit the variant: each a ready `dvc exp run` command, none of them tried yet.
+
+A remedy is a row of REMEDIES: the verdicts it answers, when it fits a variant, what it sets. A key that params.yaml's entry already has
+is set (`-S variants.v.rules.critic_steps=1`), one that it lacks is added (`-S '+variants.v.…'`), an argument of a part that is
+replaced is removed (`-S '~variants.v.…'`), so that the changed file is valid.
+"""
+
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Setting = Mapping[str, Any]  # a resolved variant as runs/v.json holds it: loss, penalty, constraint, rules, generator, discriminator, steps
+Changes = dict[str, Any]  # key below `variants.v` (or below `train`, written `train.steps`) to its new value
+
+LOGISTIC = ("minimax", "non_saturating", "label_smoothing")
+D_STRONG = ("vanishing_gradient", "discriminator_wins")
+UNSTABLE = ("non_finite", "exploding_gradient", "late_collapse", "oscillating")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What a remedy answers, whether it fits, what it changes and why it may help."""
+
+    name: str
+    answers: tuple[str, ...]  # verdicts and flags
+    fits: Callable[[Setting], bool]
+    changes: Callable[[Setting], Changes]
+    why: str
+
+
+def fitting(words: tuple[str, ...], setting: Setting, variant: str, written: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Name, reason and command of every remedy that answers one of `words` (a verdict and its flags) and fits, in the table's order.
+
+    `written` is the variant's own entry in params.yaml: it decides between setting, adding and removing a key.
+    """
+    chosen = [remedy for remedy in REMEDIES if set(words) & set(remedy.answers) and remedy.fits(setting)]
+    return [{"name": r.name, "why": r.why, "command": command(r.changes(setting), setting, variant, written)} for r in chosen]
+
+
+def command(changes: Changes, setting: Setting, variant: str, written: Mapping[str, Any]) -> str:
+    """The `dvc exp run` line. A change of `train` names the variant's stages, so that no other variant is trained again."""
+    words = [word for key, value in changes.items() for word in _overrides(key, value, variant, written)]
+    words += [f"~variants.{variant}.{key}" for key in _left_over(changes, written)]
+    targets = [f"{stage}@{variant}" for stage in ("diagnose", "evaluate")] if any(key.startswith("train.") for key in changes) else []
+    return shlex.join(["dvc", "exp", "run", *targets, *[part for word in words for part in ("-S", word)]])
+
+
+def _overrides(key: str, value: Any, variant: str, written: Mapping[str, Any]) -> list[str]:
+    if key.startswith("train."):
+        return [f"{key}={_text(value)}"]
+    section, name = key.split(".")
+    sign = "" if name in written.get(section, {}) else "+"
+    return [f"{sign}variants.{variant}.{key}={_text(value)}"]
+
+
+def _left_over(changes: Changes, written: Mapping[str, Any]) -> list[str]:
+    """Written arguments of a part that another one replaces, and that the new one is not given."""
+    replaced = [key.split(".")[0] for key in changes if key.endswith(".name") and not key.startswith("train.")]
+    return [f"{kind}.{key}" for kind in replaced for key in written.get(kind, {}) if key != "name" and f"{kind}.{key}" not in changes]
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _loss(setting: Setting) -> str:
+    return str(setting["loss"]["name"])
+
+
+def _unpenalised(setting: Setting) -> bool:
+    """No penalty, and a D on which a penalty on input gradients is allowed."""
+    return setting["penalty"]["name"] == "none" and setting["discriminator"]["normalisation"] != "batch"
+
+
+def _unconstrained(setting: Setting) -> bool:
+    return setting["constraint"]["name"] == "none"
+
+
+def _rule(setting: Setting, key: str) -> Any:
+    return setting["rules"][key]
+
+
+def _scaled(setting: Setting, factor: float, *keys: str) -> Changes:
+    return {f"rules.{key}": _rule(setting, key) * factor for key in keys}
+
+
+def _heavier(setting: Setting) -> Changes:
+    return {"penalty.weight": float(setting["penalty"]["arguments"]["weight"]) * 4}
+
+
+REMEDIES = (
+    Remedy(
+        "more_steps",
+        ("undertrained",),
+        lambda s: True,
+        lambda s: {"train.steps": 2 * s["steps"]},
+        "quality was still improving when the run ended",
+    ),
+    Remedy(
+        "higher_rates",
+        ("undertrained",),
+        lambda s: True,
+        lambda s: _scaled(s, 2.0, "generator_lr", "discriminator_lr"),
+        "larger steps go the same way in the same number of steps",
+    ),
+    Remedy(
+        "fewer_critic_steps",
+        D_STRONG,
+        lambda s: _rule(s, "critic_steps") > 1,
+        lambda s: {"rules.critic_steps": 1},
+        "D is trained several times for each step of G, and is too far ahead",
+    ),
+    Remedy(
+        "non_saturating",
+        D_STRONG,
+        lambda s: _loss(s) == "minimax",
+        lambda s: {"loss.name": "non_saturating"},
+        "the saturating loss has no slope where D is sure; −log D(G(z)) has (Goodfellow et al. 2014, section 3)",
+    ),
+    Remedy(
+        "label_smoothing",
+        D_STRONG,
+        lambda s: _loss(s) in ("minimax", "non_saturating"),
+        lambda s: {"loss.name": "label_smoothing"},
+        "targets of 0.9 and 0.1 keep D's logits bounded (Salimans et al. 2016)",
+    ),
+    Remedy(
+        "add_r1",
+        (*D_STRONG, "exploding_gradient", "oscillating", "late_collapse", "non_finite", "undetermined", "discriminator_overfit"),
+        lambda s: _unpenalised(s) and _loss(s) != "wasserstein",
+        lambda s: {"penalty.name": "r1", "penalty.weight": 1.0},
+        "a bounded slope of D on real data makes the equilibrium attract (Mescheder et al. 2018)",
+    ),
+    Remedy(
+        "add_gradient_penalty",
+        (*D_STRONG, *UNSTABLE, "mode_collapse", "undetermined", "undertrained"),
+        lambda s: _unpenalised(s) and _loss(s) == "wasserstein",
+        lambda s: {"penalty.name": "gradient_penalty", "penalty.weight": 10.0, "constraint.name": "none"},
+        "the Wasserstein critic must be Lipschitz; the penalty holds its slope at 1 (Gulrajani et al. 2017)",
+    ),
+    Remedy(
+        "heavier_penalty",
+        (*D_STRONG, "exploding_gradient", "oscillating", "late_collapse", "discriminator_overfit"),
+        lambda s: s["penalty"]["name"] != "none",
+        _heavier,
+        "the penalty is there but D still gets too steep; its strength depends on the data's scale",
+    ),
+    Remedy(
+        "lighter_penalty",
+        ("generator_wins",),
+        lambda s: s["penalty"]["name"] != "none",
+        lambda s: {"penalty.weight": float(s["penalty"]["arguments"]["weight"]) / 4},
+        "the penalty holds D back while a free discriminator still sees the difference",
+    ),
+    Remedy(
+        "spectral_norm",
+        (*D_STRONG, *UNSTABLE, "discriminator_overfit"),
+        lambda s: _unconstrained(s) and s["penalty"]["name"] == "none",
+        lambda s: {"constraint.name": "spectral_norm"},
+        "every layer of D keeps spectral norm 1, so its slope is bounded everywhere (Miyato et al. 2018)",
+    ),
+    Remedy(
+        "relativistic_r1_r2",
+        ("mode_collapse", "undetermined", "oscillating"),
+        lambda s: _unpenalised(s) and _loss(s) != "relativistic",
+        lambda s: {"loss.name": "relativistic", "penalty.name": "r1_r2", "penalty.weight": 1.0, "constraint.name": "none"},
+        "pairing each sample with a real one leaves no mode unpunished, and R1 with R2 makes it converge (Huang et al. 2024)",
+    ),
+    Remedy(
+        "slower_discriminator",
+        (*D_STRONG, "mode_collapse"),
+        lambda s: True,
+        lambda s: _scaled(s, 0.25, "discriminator_lr"),
+        "D learns four times slower against the same G",
+    ),
+    Remedy(
+        "lower_rates",
+        UNSTABLE,
+        lambda s: True,
+        lambda s: _scaled(s, 0.25, "generator_lr", "discriminator_lr"),
+        "smaller steps stay where the linear picture of stability holds",
+    ),
+    Remedy(
+        "smaller_discriminator",
+        (*D_STRONG, "discriminator_overfit"),
+        lambda s: s["discriminator"]["width"] > max(4, s["generator"]["width"]),
+        lambda s: {"discriminator.width": s["generator"]["width"]},
+        "D is wider than G",
+    ),
+    Remedy(
+        "larger_discriminator",
+        ("generator_wins",),
+        lambda s: True,
+        lambda s: {"discriminator.width": 2 * s["discriminator"]["width"]},
+        "a fresh discriminator still tells samples from data; this one has not the capacity or the time",
+    ),
+    Remedy(
+        "more_critic_steps",
+        ("generator_wins",),
+        lambda s: _rule(s, "critic_steps") < 5,
+        lambda s: {"rules.critic_steps": min(5, 2 * _rule(s, "critic_steps") + 1)},
+        "D gets more steps for each step of G",
+    ),
+    Remedy(
+        "longer_average",
+        ("oscillating",),
+        lambda s: _rule(s, "ema_half_life") < 0.1,
+        lambda s: {"rules.ema_half_life": 0.1},
+        "the average of G stands still in the middle of a circle that G runs (Yazıcı et al. 2019)",
+    ),
+    Remedy(
+        "no_momentum",
+        ("oscillating", "late_collapse"),
+        lambda s: _rule(s, "optimizer") == "adam" and _rule(s, "beta1") > 0,
+        lambda s: {"rules.beta1": 0.0},
+        "positive momentum feeds rotation (Gidel et al. 2019)",
+    ),
+    Remedy(
+        "stop_earlier",
+        ("late_collapse",),
+        lambda s: s.get("best_step") is not None and 0 < s["best_step"] < s["steps"],
+        lambda s: {"train.steps": s["best_step"]},
+        "the samples were good at that step; the snapshot is kept",
+    ),
+    Remedy(
+        "looser_clip",
+        ("vanishing_gradient", "undertrained", "generator_wins"),
+        lambda s: s["constraint"]["name"] == "clip" and math.isfinite(s["constraint"]["arguments"]["bound"]),
+        lambda s: {"constraint.bound": float(s["constraint"]["arguments"]["bound"]) * 3},
+        "a tight box makes the critic nearly linear and its gradients shrink from layer to layer (Gulrajani et al. 2017, section 3)",
+    ),
+)

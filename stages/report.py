@@ -1,0 +1,79 @@
+"""The node `report`: what the files say, on one page. It computes nothing but medians and ranges over lanes, for drawing.
+
+Reads results/comparison.json and runs, records, scores, diagnostics and samples of every variant in it; writes
+results/report/index.html and results/report/report.md.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.draw.page.html import render_html
+from stages.draw.page.markdown import render_markdown
+from stages.draw.page.material import Band, Layers, Material, VariantMaterial
+from stages.errors import SeesawError
+from stages.store import layout, records
+from stages.store.config import Config
+from stages.store.files import read_json, write_text
+from stages.store.records import Records
+
+REMEDY = "run `dvc repro`"
+LAYERED = ("g_gradient_norm", "d_gradient_norm")
+STEP = re.compile(r"step-(\d+)\.png")
+
+
+def report(config: Config, root: Path = Path()) -> None:
+    """Write the report in `config.report.language`. SeesawError where a file is missing or damaged."""
+    comparison = read_json(root / layout.COMPARISON, REMEDY)
+    ranked = [row["variant"] for row in comparison["ranking"]]
+    left = [entry["variant"] for entry in comparison["excluded"]]
+    unknown = sorted(set(config.variants) ^ {*ranked, *left})
+    if unknown:
+        raise SeesawError(f"{layout.COMPARISON} is of other variants than params.yaml ({', '.join(unknown)}): {REMEDY}")
+    material = Material(config.report.title, comparison, [_variant(root, name) for name in ranked + left])
+    write_text(root / layout.REPORT / "index.html", render_html(material, config.report.language))
+    write_text(root / layout.REPORT / "report.md", render_markdown(material, config.report.language))
+
+
+def _variant(root: Path, name: str) -> VariantMaterial:
+    run, scores, diagnosis = (read_json(root / place(name), REMEDY) for place in (layout.run, layout.scores, layout.diagnostics))
+    found = records.read(root / layout.records(name))
+    whole = [measure for measure, layer in found.columns if not layer]
+    return VariantMaterial(
+        run=run,
+        scores=scores,
+        diagnosis=diagnosis,
+        bands={measure: _band(found, measure) for measure in whole},
+        layers={measure: _layers(found, measure) for measure in LAYERED},
+        samples=_samples(root / layout.samples(name)),
+    )
+
+
+def _samples(folder: Path) -> dict[int, bytes]:
+    """The pictures by step; other files are not looked at."""
+    found = {int(match[1]): path for path in folder.glob("*.png") if (match := STEP.fullmatch(path.name))}
+    return {step: found[step].read_bytes() for step in sorted(found)}
+
+
+def _band(found: Records, measure: str) -> Band:
+    rows = [row[np.isfinite(row)] for row in found.series(measure)]
+    return Band(
+        steps=[int(step) for step in found.steps],
+        median=_cells(rows, np.median),
+        low=_cells(rows, np.min),
+        high=_cells(rows, np.max),
+    )
+
+
+def _layers(found: Records, measure: str) -> Layers:
+    names = found.layers(measure)
+    values = [_cells([row[np.isfinite(row)] for row in found.series(measure, layer)], np.median) for layer in names]
+    return Layers(names, [int(step) for step in found.steps], values)
+
+
+def _cells(rows: Sequence[np.ndarray], of: Any) -> list[float | None]:
+    """One number a step; None where no lane is finite."""
+    return [float(of(row)) if len(row) else None for row in rows]
