@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from stages.game import spec
+from stages.game import cost, spec
 from stages.game.game import Game
 from stages.game.loop import Turn, play_turn
 from stages.game.streams import lane_draws
@@ -89,7 +88,7 @@ def main(job_path: str) -> int:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     data = _resident(Path(job.prepared), job.device)
     game = Game(spec.variant(job.variant), tuple(data.shape[1:]), job.latent, job.batch, job.steps, job.seeds, device=job.device)
-    _count_cost(job, data)
+    _count_cost(job, tuple(data.shape[1:]))
     with held(Path(job.place), "this group of lanes", wait=60):  # a killed run's worker may still be writing its last checkpoint
         return _play(game, job, data, stop)
 
@@ -125,26 +124,14 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
     return 0 if game.step >= job.steps else STOPPED
 
 
-def _count_cost(job: Job, data: Tensor) -> None:
-    """What one generator step of one lane costs, counted once a group over one lazy interval of a throw-away game."""
+def _count_cost(job: Job, shape: tuple[int, ...]) -> None:
+    """What one lane's generator step costs, counted on a throw-away game; kept beside the checkpoints."""
     path = Path(job.place) / "cost.json"
     if path.exists():
         return
-    variant = spec.variant(job.variant)
-    game = Game(variant, tuple(data.shape[1:]), job.latent, job.batch, job.steps, [0])
-    turns = max(1, variant.rules.lazy_interval)
-    with FlopCounterMode(display=False) as counter:
-        for _ in range(turns):
-            play_turn(game, _batches(data.cpu()), len(data))
-    rules, reads_real = variant.rules, game.objective.loss.generator_reads_real
-    write_json(
-        path,
-        {
-            "flops_per_step": counter.get_total_flops() / turns,
-            "samples_per_step": job.batch * (2 * rules.critic_steps + (2 if reads_real else 1) * rules.generator_steps),
-            "parameters": {role: getattr(game, role).vector.numel() for role in ("generator", "discriminator")},
-        },
-    )
+    game = Game(spec.variant(job.variant), shape, job.latent, job.batch, job.steps, [0])
+    counted = {"samples_per_step": cost.samples_per_step(game), "parameters": cost.parameters(game)}
+    write_json(path, {"flops_per_step": cost.flops_per_step(game, cost.zeros(shape)), **counted})
 
 
 class Observer:

@@ -107,7 +107,7 @@ def _window(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _scatter(axes: Axes, real: np.ndarray, drawn: np.ndarray, centres: np.ndarray | None) -> None:
     low, high = _window(real)
     axes.scatter(real[:POINTS, 0], real[:POINTS, 1], s=3, c=REAL, linewidths=0, alpha=0.6)
-    axes.scatter(drawn[:POINTS, 0], drawn[:POINTS, 1], s=3, c=GENERATED, linewidths=0, alpha=0.7)
+    axes.scatter(drawn[:POINTS, 0], drawn[:POINTS, 1], s=4, c=GENERATED, linewidths=0, alpha=0.8)
     if centres is not None:
         axes.scatter(centres[:, 0], centres[:, 1], s=14, c=CENTRE, marker="+", linewidths=0.6)
     axes.set_xlim(low[0], high[0])
@@ -128,8 +128,8 @@ def _histogram(axes: Axes, real: np.ndarray, drawn: np.ndarray) -> None:
 def _title(axes: Axes, lane: int, real: np.ndarray, drawn: np.ndarray, asked: int) -> None:
     low, high = _window(real)
     outside = int((~((drawn >= low) & (drawn <= high)).all(axis=1)).sum()) + asked - len(drawn)
-    text = f"lane {lane}" + (f" · {outside} of {asked} outside" if outside else "")
-    axes.set_title(text, fontsize=7, color="#333333", pad=3)
+    rest = " · not finite" if not len(drawn) else f" · {outside} of {asked} outside" if outside else ""
+    axes.set_title(f"lane {lane}{rest}", fontsize=7, color="#333333", pad=3)
 
 
 def _raster(figure: Figure) -> Image.Image:

@@ -74,7 +74,7 @@ def initialise(module: nn.Module, role: str, seeds: Sequence[int]) -> nn.Module:
     for name, layer in module.named_modules():
         if not isinstance(layer, Weighted):
             continue
-        if getattr(layer, "starts_at_one", False):
+        if layer.starts_at_one:
             layer.weight.fill_(1.0)
             continue
         shape = tuple(layer.weight.shape[1:])

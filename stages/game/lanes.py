@@ -56,6 +56,7 @@ class Weighted(nn.Module):
         self.bias = None if bias_shape is None else nn.Parameter(torch.zeros(bias_shape))
         self.fan_in = fan_in
         self.output_axis = output_axis
+        self.starts_at_one = False
         self.left: Tensor | None
         self.right: Tensor | None
         self.register_buffer("left", None)
@@ -191,7 +192,7 @@ def halvings(height: int, width: int) -> int:
     return max(2, int(math.log2(min(height, width) / 4)))
 
 
-def base(height: int, width: int, times: int) -> tuple[int, int]:
+def base(times: int, height: int, width: int) -> tuple[int, int]:
     """The sides after `times` halvings, rounded up: G starts there and crops what is too much."""
     return -(-height // 2**times), -(-width // 2**times)
 

@@ -66,6 +66,6 @@ def network_for(player: Player, shape: tuple[int, ...]) -> str:
 
 def variant(entry: Mapping[str, Any]) -> Variant:
     """A Variant from the plain values that `dataclasses.asdict` gives (runs/v.json's `config`; other keys there are left alone)."""
-    parts = {kind: Part(entry[kind]["name"], entry[kind]["arguments"]) for kind in ("loss", "penalty", "constraint")}
-    players = {role: Player(**entry[role]) for role in ("generator", "discriminator")}
-    return Variant(name=entry["name"], rules=Rules(**entry["rules"]), **parts, **players)
+    loss, penalty, constraint = (Part(entry[kind]["name"], entry[kind]["arguments"]) for kind in ("loss", "penalty", "constraint"))
+    generator, discriminator = (Player(**entry[role]) for role in ("generator", "discriminator"))
+    return Variant(entry["name"], loss, penalty, constraint, Rules(**entry["rules"]), generator, discriminator)

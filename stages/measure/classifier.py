@@ -36,11 +36,11 @@ class Classifier(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*convolutions(shape[0], max(shape[1:])), nn.Flatten())
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):  # torch's own initial weights would move the global stream
+            self.body = nn.Sequential(*convolutions(shape[0], max(shape[1:])), nn.Flatten())
             flat = self.body(torch.zeros(1, *shape)).shape[1]
-        self.penultimate = nn.Sequential(nn.Linear(flat, WIDTH), nn.SiLU())
-        self.head = nn.Linear(WIDTH, classes)
+            self.penultimate = nn.Sequential(nn.Linear(flat, WIDTH), nn.SiLU())
+            self.head = nn.Linear(WIDTH, classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.penultimate(self.body(images))

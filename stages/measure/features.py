@@ -141,7 +141,8 @@ class RandomNetwork(nn.Module):
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*convolutions(channels, side, widest=32))
+        with torch.random.fork_rng(devices=[]):
+            self.body = nn.Sequential(*convolutions(channels, side, widest=32))
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.body(images).flatten(2)

@@ -62,10 +62,8 @@ def look(stick: Yardstick, step: int, averaged: Encoded | None, raw: Encoded | N
     if averaged is None or raw is None:
         return SnapshotQuality(step, None, None, None, None, finite=False)
     features = averaged.features.double()
-    precision, coverage = fidelity(stick, averaged)
-    return SnapshotQuality(
-        step, frechet(stick.moments, moments(features)), spread(stick, features), precision, coverage, shares(stick, raw)
-    )
+    distance = frechet(stick.moments, moments(features))
+    return SnapshotQuality(step, distance, spread(stick, features), *fidelity(stick, averaged), shares=shares(stick, raw))
 
 
 class Fidelity(NamedTuple):

@@ -16,6 +16,7 @@ from stages.store import layout, records
 from stages.store.config import read_yaml
 from stages.store.files import read_json, sha256_file, sha256_json
 from stages.store.tracking import Data, Image, Point, Run
+from stages.store.views import view_tags
 
 VERSION = 1  # of what a run shows: a change here builds every run again
 MEASURES = (
@@ -213,10 +214,10 @@ def text(value: Any) -> str:
 
 
 def parent_points(result: Result, clock: Clock) -> list[Point]:
-    """metrics/v.json at the last step, costs, and the medians of curves/v.csv."""
-    last = result.run["steps"]
+    """metrics/v.json and costs at step 0 (MLflow draws them as bars), and the medians of curves/v.csv."""
+    ended = result.execution["ended_at"]
     numbers = dict(result.read("metrics") or {}) | {f"cost.{key}": value for key, value in result.run["cost"].items()}
-    points = [Point(key, float(value), clock.at(last), last) for key, value in numbers.items() if value is not None]
+    points = [Point(key, float(value), ended, 0) for key, value in numbers.items() if value is not None]
     return points + (curve_points(result.files["curves"], clock) if "curves" in result.files else [])
 
 
@@ -384,33 +385,7 @@ def experiment_tags(results: Sequence[Result], comparison: Comparison | None) ->
         verdicts = [(result.variant, (result.read("diagnostics") or {}).get("verdict", "undetermined")) for result in results]
         table = "\n".join(["| variant | verdict |", "|---|---|", *(f"| {variant} | {verdict} |" for variant, verdict in verdicts)])
     primary = comparison.content["primary"] if comparison is not None else "frechet"
-    views = {f"mlflow.sharedViewState.{name}": json.dumps(view, sort_keys=True) for name, view in shared_views(primary).items()}
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": f"Which GAN objective trains well on these data?\n\n{table}\n",
-    } | views
-
-
-def shared_views(primary: str) -> dict[str, dict[str, Any]]:
-    """Prepared views of the runs page (`?viewStateShareKey=variants`): the variants in a ranked table, and the lanes grouped by variant."""
-    scores = [f"metrics.`{name}`" for name in (primary, "failed_lanes", "precision", "recall", "coverage")]
-    variants = ["tags.`verdict`", *scores, "params.`loss.name`", "params.`penalty.name`"]
-    lanes = ["tags.`verdict`", "params.`seed`", *(name for name in scores if "failed" not in name), "metrics.`g_loss`", "metrics.`d_loss`"]
-    return {
-        "variants": {
-            "searchFilter": "tags.`seesaw.kind` = 'variant'",
-            "orderByKey": f"metrics.`{primary}`",
-            "orderByAsc": True,
-            "selectedColumns": variants,
-            "columnOrder": variants,
-            "columnWidths": {"tags.`verdict`": 160},
-            "groupBy": None,
-        },
-        "lanes": {
-            "searchFilter": "tags.`seesaw.kind` = 'lane'",
-            "selectedColumns": lanes,
-            "columnOrder": lanes,
-            "columnWidths": {"tags.`verdict`": 160},
-            "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "lane.variant"}]},
-        },
-    }
+    } | view_tags(primary, max(result.run["steps"] for result in results))

@@ -5,6 +5,7 @@ A checkpoint is a file of named tensors and, beside it, the records since the on
 at any moment leaves the previous one valid. The two newest are kept: one that is damaged falls back to the other.
 """
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,3 +101,27 @@ class Checkpoints:
 
 def _step_of(path: Path) -> int:
     return int(path.stem.rsplit("-", 1)[1])
+
+
+def sweep(scratch: Path, root: Path, outputs: Mapping[str, Path]) -> list[Path]:
+    """Remove scratch folders that are no longer needed: dvc.lock records the run file that was made from them.
+
+    `outputs` maps the first 32 digits of a fingerprint to its run file under `root`. Until dvc.lock holds that file's md5, dvc may still
+    delete the outputs (it was killed in between), and the completed scratch gives them back without training. A held folder stays.
+    """
+    lock = root / "dvc.lock"
+    recorded = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    gone = []
+    for place in sorted(scratch.glob("*")) if scratch.exists() else []:
+        run = outputs.get(place.name[:32])
+        if run is None or hashlib.md5(run.read_bytes(), usedforsecurity=False).hexdigest() not in recorded:
+            continue
+        lock_file = FileLock(place / "lock")
+        try:
+            lock_file.acquire(timeout=0)
+        except Timeout:
+            continue  # somebody makes it again
+        shutil.rmtree(place)
+        lock_file.release()
+        gone.append(place)
+    return gone

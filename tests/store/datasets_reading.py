@@ -3,10 +3,12 @@
 import dataclasses
 import gzip
 import io
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from stages.store.config import Data
@@ -32,6 +34,13 @@ def sides_by_item(source: str, path: Path | str, **settings: object) -> dict[byt
     batch = whole(open_stream(data))
     keys = batch.contents or [item.tobytes() for item in batch.items]
     return dict(zip(keys, sides(batch, data).tolist(), strict=True))
+
+
+def real_data() -> Path:
+    path = Path(os.environ.get("SEESAW_REAL_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip("no real data: set SEESAW_REAL_DATA to a folder with mnist/ and emoji.zip")
+    return path
 
 
 def idx(path: Path, values: np.ndarray, *, magic: bytes | None = None) -> Path:

@@ -1,24 +1,16 @@
 """IDX files: what is read, and every way in which they can be wrong."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets_reading import idx, opened, whole
+from datasets_reading import idx, opened, real_data, whole
 
 from stages.errors import SeesawError
 
 IMAGES = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)
 LABELS = np.array([1, 3, 3, 9, 1], dtype=np.uint8)
-
-
-def real_data() -> Path:
-    path = Path(os.environ.get("SEESAW_REAL_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
-    if not path.is_dir():
-        pytest.skip("no real data: set SEESAW_REAL_DATA to a folder with mnist/ and emoji.zip")
-    return path
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

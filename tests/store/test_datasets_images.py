@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets_reading import encoded, opened, whole, write_images
+from datasets_reading import encoded, opened, real_data, whole, write_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_datasets_idx import real_data
 
 from stages.errors import SeesawError
 from stages.store.config import Data

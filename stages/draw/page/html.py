@@ -68,6 +68,7 @@ def _environment(words: Words) -> Environment:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(t=words, figure=figure, share=share, chance=chance, quantity=quantity, gravity=gravity)
+    environment.globals["flags"] = lambda names: words.listing([words.named("flag", name) for name in names])
     return environment
 
 

@@ -20,7 +20,7 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 def share(value: float | None) -> str:
     """A number between 0 and 1 with two decimals."""
-    return DASH if value is None else f"{value:.2f}"
+    return DASH if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def chance(value: float | None) -> str:

@@ -62,6 +62,22 @@
     return { shapes, annotations };
   }
 
+  // 1, 2, 5 times powers of ten; powers alone over many decades; even steps within less than half a decade
+  function logarithmic(values) {
+    if (!values.length) return { type: "log" };
+    const low = Math.min(...values), high = Math.max(...values), decades = Math.log10(high / low) || 0.1, room = 0.05 * decades;
+    let ticks = [];
+    if (decades < 0.5) {
+      const raw = (high - low) / 4 || high / 4, unit = 10 ** Math.floor(Math.log10(raw)), step = unit * [1, 2, 5, 10].find((m) => m * unit >= raw);
+      for (let i = Math.ceil(low / step); i * step <= high * 1.001; i++) ticks.push(Number((i * step).toPrecision(6)));
+    } else {
+      const stride = Math.ceil(decades / 6), each = decades > 2.2 ? [1] : [1, 2, 5];
+      for (let d = Math.floor(Math.log10(low)); d <= Math.log10(high); d += 1) if (each.length > 1 || d % stride === 0) ticks.push(...each.map((m) => Number(`${m}e${d}`)));
+    }
+    const text = (v) => (v !== 0 && (v < 1e-3 || v >= 1e5) ? v.toExponential().replace("e+", "e").replace(/^1e(.*)$/, "10<sup>$1</sup>").replace("-", "−") : String(v));
+    return { type: "log", range: [Math.log10(low) - room, Math.log10(high) + room], tickmode: "array", tickvals: ticks, ticktext: ticks.map(text) };
+  }
+
   function lines(chart, overview) {
     const compared = chart.reference !== undefined || overview;
     const log = chart.log && (!compared || state.log);
@@ -72,8 +88,11 @@
       traces.push(curve(series, x));
     }
     const compute = overview && state.axis === "flops";
-    const y = axis({ type: log ? "log" : "linear", ...(log ? { dtick: undefined, exponentformat: "power", nticks: 6 } : { nticks: 6 }), ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
-    const x = axis({ nticks: overview ? 9 : 5, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
+    const shown = traces.filter((trace) => trace.visible !== "legendonly");
+    const values = shown.flatMap((trace) => trace.y).concat(chart.reference ? [chart.reference.value] : []).filter((v) => v !== null && (!log || v > 0));
+    const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
+    const ends = [Math.min(...traces.flatMap((trace) => trace.x)), Math.max(...traces.flatMap((trace) => trace.x))], room = 0.02 * (ends[1] - ends[0] || 1);
+    const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
     return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...marks(chart) })];
   }
 
@@ -82,7 +101,7 @@
     const text = chart.z.map((row) => row.map((v) => (v === null ? "" : v.toPrecision(3))));
     const scale = [0, 1, 2, 3].map((i) => [i / 3, css(`--heat-${i}`)]);
     return [
-      [{ type: "heatmap", x: chart.x, y: chart.y, z, text, colorscale: scale, hovertemplate: "%{y}<br>%{x}: %{text}<extra></extra>", colorbar: { thickness: 8, outlinewidth: 0, len: 1, tickfont: { size: 10, color: css("--faint") } } }],
+      [{ type: "heatmap", x: chart.x, y: chart.y, z, text, colorscale: scale, hovertemplate: "%{y}<br>%{x}: %{text}<extra></extra>", colorbar: { thickness: 8, outlinewidth: 0, len: 1, nticks: 4, tickfont: { size: 9, color: css("--faint") } } }],
       frame({ xaxis: axis({ nticks: 6, showgrid: false }), yaxis: axis({ type: "category", autorange: "reversed", showgrid: false, tickfont: { size: 10 }, dtick: 1 }), margin: { l: 20, r: 10, t: 8, b: 26 } }),
     ];
   }

@@ -26,7 +26,7 @@ class DcganGenerator(nn.Module):
         self.lanes, self.shape = lanes, shape
         times, norm = halvings(*shape[1:]), NORMALISATIONS[player.normalisation]
         bias = player.normalisation != "batch"
-        self.start = (channels(player.width, times), *base(*shape[1:], times))
+        self.start = (channels(player.width, times), *base(times, *shape[1:]))
         self.project = Linear(lanes, latent, self.start[0] * self.start[1] * self.start[2])
         layers: list[nn.Module] = [norm(lanes, self.start[0]), Activation(player.activation)]
         for level in range(times, 1, -1):

@@ -31,8 +31,9 @@ class Slope(nn.Module):
     def __init__(self, lanes: int, shape: tuple[int, ...], player: Player) -> None:
         super().__init__()
         _vectors_only(shape)
-        self.slope = Linear(lanes, shape[0], 1, bias=False)
-        self.slope.starts_at_one = True
+        slope = Linear(lanes, shape[0], 1, bias=False)
+        slope.starts_at_one = True
+        self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
         return self.slope(x).squeeze(2)

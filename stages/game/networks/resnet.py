@@ -60,7 +60,7 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.lanes, self.shape = lanes, shape
         times = halvings(*shape[1:])
-        self.start = (channels(player.width, times), *base(*shape[1:], times))
+        self.start = (channels(player.width, times), *base(times, *shape[1:]))
         self.project = Linear(lanes, latent, self.start[0] * self.start[1] * self.start[2])
         blocks: list[nn.Module] = []
         for level in range(times, 0, -1):

@@ -1,0 +1,122 @@
+"""`seesaw doctor`: what is wrong with this checkout, and the command that mends it."""
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stages.errors import SeesawError
+from stages.store import arrays, layout, places
+from stages.store.config import read_config
+from stages.store.files import read_json
+
+LITTLE_SPACE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (`grave`: work cannot go on) or worth knowing, and the command that mends it."""
+
+    text: str
+    remedy: str
+    grave: bool = False
+
+
+def doctor(root: Path) -> int:
+    """Print every finding; 1 when one is grave, else 0."""
+    findings = [finding for look in (parameters, interpreter, pytorch, prepared, unfinished, outputs, space) for finding in look(root)]
+    for finding in findings:
+        print(f"{'error  ' if finding.grave else 'warning'}  {finding.text}\n         -> {finding.remedy}")
+    if not findings:
+        print("nothing is wrong here")
+    return int(any(finding.grave for finding in findings))
+
+
+def parameters(root: Path) -> Iterator[Finding]:
+    """params.yaml and dvc.yaml can be read."""
+    if not (root / "dvc.yaml").is_file():
+        yield Finding(f"{root} has no dvc.yaml", "cd into the checkout", grave=True)
+    try:
+        read_config(root / "params.yaml")
+    except SeesawError as error:
+        yield Finding(str(error), "mend the key in params.yaml", grave=True)
+
+
+def interpreter(root: Path) -> Iterator[Finding]:
+    """The stages' `python` is this one, and dvc is beside it."""
+    first = shutil.which("python")
+    if first is None or Path(first).resolve() != Path(sys.executable).resolve() or Path(first).parent != Path(sys.executable).parent:
+        yield Finding(f"`python` on PATH is {first}, this command runs {sys.executable}", f"source {Path(sys.executable).parent}/activate")
+    if shutil.which("dvc") is None:
+        yield Finding("`dvc` is not on PATH", f"source {Path(sys.executable).parent}/activate")
+
+
+def pytorch(root: Path) -> Iterator[Finding]:
+    """A CUDA build on a machine without a GPU costs gigabytes and start-up time."""
+    import torch
+
+    if torch.version.cuda is not None and not torch.cuda.is_available():
+        yield Finding(
+            f"PyTorch {torch.__version__} is a CUDA {torch.version.cuda} build and no GPU answers here",
+            "pip install --force-reinstall torch from PyTorch's CPU index (README, 'Which PyTorch'), or mend the driver",
+        )
+    if os.environ.get("SEESAW_DEVICE") == "cuda" and not torch.cuda.is_available():
+        yield Finding("SEESAW_DEVICE is cuda and no GPU answers", "unset SEESAW_DEVICE", grave=True)
+    if "torchvision" in {distribution.name for distribution in importlib.metadata.distributions()}:
+        yield Finding("torchvision is installed; Seesaw does not use it, and it pins another torch", "pip uninstall torchvision")
+
+
+def prepared(root: Path) -> Iterator[Finding]:
+    """The prepared arrays have the digest of their card."""
+    if not (root / layout.CARD).exists():
+        return
+    try:
+        arrays.verify(root)
+    except SeesawError as error:
+        yield Finding(str(error), f"rm -r {layout.PREPARED} && dvc repro prepare", grave=True)
+
+
+def unfinished(root: Path) -> Iterator[Finding]:
+    """Work in progress: who holds it, or that it waits to go on."""
+    known = {
+        path.stem: read_json(path, "dvc repro")["fingerprint"][:32] for path in sorted((root / layout.RESULTS / "runs").glob("*.json"))
+    }
+    for place in sorted(places.scratch(root).glob("*")):
+        if not (place / "lock").exists():
+            continue
+        try:
+            with FileLock(place / "lock", timeout=0):
+                done = place.name[:32] in known.values()
+                text = (
+                    "is finished; its scratch waits to be removed"
+                    if done
+                    else "stopped midway; the same variant goes on from its checkpoint"
+                )
+                yield Finding(f"{place.name[:12]}… {text}", "seesaw sync" if done else f"dvc repro, or rm -r {place} to forget it")
+        except Timeout:
+            yield Finding(f"{place.name[:12]}… is being trained by another process", "wait for it")
+
+
+def outputs(root: Path) -> Iterator[Finding]:
+    """A variant whose outputs stand, and that params.yaml no longer names."""
+    try:
+        named = read_config(root / "params.yaml").variants
+    except SeesawError:
+        return
+    for path in sorted((root / layout.RESULTS / "runs").glob("*.json")):
+        if path.stem not in named:
+            yield Finding(
+                f"results of {path.stem} stand, and params.yaml has no such variant", f"rm -r results/*/{path.stem} results/*/{path.stem}.*"
+            )
+
+
+def space(root: Path) -> Iterator[Finding]:
+    """Room for checkpoints and snapshots."""
+    free = shutil.disk_usage(root).free
+    if free < LITTLE_SPACE:
+        yield Finding(f"{free / 1e6:.0f} MB are free on this disk", "dvc gc --workspace, or free some space")

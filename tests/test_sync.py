@@ -1,0 +1,285 @@
+"""The projection against a real sqlite store: what it shows, that it is idempotent, resumable, concurrent and exact."""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+from stages import sync as node
+from stages.errors import SeesawError
+from stages.store import layout, tracking
+from stages.store.files import read_json, sha256_file, write_json
+
+FATES = {"hinge": "healthy", "wgan_free": "non_finite"}
+SHAPE = synthetic.Shape(seeds=(0, 3), steps=20, record_every=10, snapshots=(0, 20))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs (making one takes seconds)."""
+    folder = tmp_path_factory.mktemp("store")
+    tracking.create_database(folder / tracking.DATABASE, folder / "artifacts")
+    return folder / tracking.DATABASE
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A made-up results tree with an empty store beside it."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(empty_store, tmp_path / tracking.DATABASE)
+    return synthetic.write_results(tmp_path, FATES, SHAPE)
+
+
+def dump(root: Path) -> list[str]:
+    """Every row of the store, and every file under .seesaw/mlflow with its digest."""
+    with sqlite3.connect(root / tracking.DATABASE) as connection:
+        rows = sorted(connection.iterdump())
+    folder = root / tracking.ARTIFACTS
+    return rows + [f"{path.relative_to(folder)} {sha256_file(path)}" for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def shown(root: Path) -> dict[str, Any]:
+    """What every run of ours shows, by name, without ids."""
+    store = tracking.open_store(root)
+    runs: dict[str, Any] = {}
+    for found in store.search():
+        run = store.client.get_run(found.id)
+        own = ("mlflow.parentRunId", "runs", "projection", "mlflow.loggedArtifacts")  # hold ids, or the order of a log
+        assert run.info.run_name not in runs
+        runs[run.info.run_name] = {
+            "times": (run.info.start_time, run.info.end_time, run.info.status),
+            "tags": {key: value for key, value in run.data.tags.items() if key not in own},
+            "params": run.data.params,
+            "points": {key: sorted(store.points(found.id, key)) for key in run.data.metrics},
+            "images": store.images(found.id),
+            "data": [(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs],
+            "parent": None if found.parent is None else store.client.get_run(found.parent).info.run_name,
+        }
+    return runs
+
+
+def test_first_sync_shows_the_outputs(root: Path) -> None:
+    summary = node.sync(root)
+    assert (summary.created, summary.replaced, summary.unchanged, summary.deleted) == (3, 0, 0, 0)
+    runs = shown(root)
+    assert set(runs) == {f"{v}{lane}" for v in FATES for lane in ("", " · seed 0", " · seed 3")} | {"comparison of 2"}
+    execution = read_json(root / layout.executions("hinge"), "")
+    for name in ("hinge", "hinge · seed 3"):
+        assert runs[name]["times"] == (execution["started_at"], execution["ended_at"], "FINISHED")
+        assert runs[name]["params"]["rules.critic_steps"] == "1"
+        assert runs[name]["data"] == [("digits", read_json(root / layout.CARD, "")["digest"][:36])]
+    assert runs["hinge · seed 3"]["parent"] == "hinge"
+    assert runs["hinge"]["images"] == {("samples", 0), ("samples", 20)}
+    metrics = read_json(root / layout.metrics("hinge"), "")
+    assert {key: runs["hinge"]["points"][key][0].value for key in metrics} == metrics
+    assert "frechet" not in runs["wgan_free"]["points"] or read_json(root / layout.metrics("wgan_free"), "")["frechet"] is not None
+
+
+def test_curves_carry_the_recorded_times_and_leave_out_what_is_not_finite(root: Path) -> None:
+    node.sync(root)
+    runs = shown(root)
+    columns = synthetic.record_columns("wgan_free", "non_finite", SHAPE)
+    timeline = read_json(root / layout.executions("wgan_free"), "")["timeline"]
+    times = dict(zip(timeline["step"], timeline["at"], strict=True))
+    rows = zip(*(columns[key] for key in ("step", "seed", "measure", "layer", "value")), strict=True)
+    expected = [("g_loss", value, times[step], step) for step, seed, name, layer, value in rows if (seed, name, layer) == (3, "g_loss", "")]
+    assert any(value != value for _, value, _, _ in expected)
+    broken = runs["wgan_free · seed 3"]
+    assert [tuple(point) for point in broken["points"]["g_loss"]] == sorted(point for point in expected if point[1] == point[1])
+    assert "g_loss from step 20 (1 points)" in broken["tags"]["non_finite"]
+    assert broken["tags"]["lane.reason"].startswith("step 13:")
+    assert broken["tags"]["verdict"] == "non_finite"
+    scores = [point for point in runs["hinge · seed 0"]["points"]["frechet"]]
+    started = read_json(root / layout.executions("hinge"), "")["started_at"]
+    assert [(point.step, point.at) for point in sorted(scores, key=lambda p: p.step)] == [(0, started), (20, started + 500 + 250 * 20)]
+
+
+def test_second_sync_changes_nothing_and_verify_finds_nothing(root: Path) -> None:
+    node.sync(root)
+    before = dump(root)
+    again, verified = node.sync(root), node.sync(root, verify=True)
+    assert (again.unchanged, verified.unchanged) == (3, 3)
+    assert dump(root) == before
+
+
+def test_a_lost_store_comes_back_with_its_times_and_points(root: Path) -> None:
+    node.sync(root)
+    before = shown(root)
+    for path in root.glob("mlflow.db*"):
+        path.unlink()
+    assert node.sync(root).created == 3
+    assert shown(root) == before
+    folder = root / tracking.ARTIFACTS / tracking.EXPERIMENT
+    assert {path.name for path in folder.iterdir()} <= {run.id for run in tracking.open_store(root).search()}
+
+
+def test_changed_scores_replace_one_variant_and_its_comparison(root: Path) -> None:
+    first = node.sync(root)
+    before = shown(root)
+    scores = read_json(root / layout.scores("hinge"), "")
+    final = [entry for entry in scores["snapshots"] if (entry["step"], entry["generator"], entry["part"]) == (20, "ema", "test")]
+    final[0]["lanes"][0]["metrics"]["frechet"]["value"] = 7.5
+    write_json(root / layout.scores("hinge"), scores)
+    second = node.sync(root)
+    after = shown(root)
+    assert (second.created, second.replaced, second.unchanged, second.deleted) == (0, 2, 1, 2)
+    assert (second.runs["hinge"] != first.runs["hinge"], second.runs["wgan_free"] == first.runs["wgan_free"]) == (True, True)
+    assert after["hinge · seed 0"]["points"]["frechet"][-1].value == 7.5 or 7.5 in [
+        p.value for p in after["hinge · seed 0"]["points"]["frechet"]
+    ]
+    assert {name for name in after if after[name] != before[name]} == {"hinge · seed 0"}
+    assert not (root / tracking.ARTIFACTS / tracking.EXPERIMENT / first.runs["hinge"]).exists()
+
+
+def test_a_new_fingerprint_keeps_the_former_run_as_history(root: Path) -> None:
+    first = node.sync(root)
+    synthetic.write_variant(root, "hinge", "healthy", SHAPE, salt=1)
+    second = node.sync(root)
+    ids = {run.id for run in tracking.open_store(root).search("tags.`seesaw.kind` = 'variant'")}
+    assert {first.runs["hinge"], second.runs["hinge"]} <= ids
+    assert second.created == 1
+    assert second.deleted == 1  # the comparison now names another run
+
+
+@pytest.mark.parametrize("moment", [0, 1, 3])
+def test_a_sync_cut_off_midway_is_finished_by_the_next(root: Path, moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cut(Exception):
+        """The process dies here."""
+
+    calls = iter(range(100))
+    fill = tracking.Store.fill
+
+    def dying(store: tracking.Store, run_id: str, run: tracking.Run) -> None:
+        fill(store, run_id, run)
+        if next(calls) == moment:
+            raise Cut
+
+    monkeypatch.setattr(tracking.Store, "fill", dying)
+    with pytest.raises(Cut):
+        node.sync(root)
+    monkeypatch.undo()
+    node.sync(root)
+    cut = shown(root)
+    for path in root.glob("mlflow.db*"):
+        path.unlink()
+    node.sync(root)
+    assert cut == shown(root)
+
+
+def test_a_cut_between_the_new_run_and_the_deletion_of_the_old_one_is_mended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.sync(root)
+    execution = read_json(root / layout.executions("hinge"), "")
+    write_json(root / layout.executions("hinge"), execution | {"host": "elsewhere"})
+    monkeypatch.setattr(tracking.Store, "delete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        node.sync(root)
+    monkeypatch.undo()
+    node.sync(root)
+    assert shown(root)["hinge · seed 0"]["tags"]["executed.host"] == "elsewhere"  # `shown` refuses two runs of one name
+
+
+def test_verify_mends_a_point_a_child_and_an_image(root: Path) -> None:
+    first = node.sync(root)
+    before, store = shown(root), tracking.open_store(root)
+    store.client.log_metric(first.runs["hinge"], "frechet", 0.0, step=5)
+    assert node.sync(root).unchanged == 3  # tags alone do not show it
+    mended = node.sync(root, verify=True)
+    assert (mended.replaced, shown(root)) == (2, before)
+    lane = next(run for run in store.search() if run.parent == mended.runs["wgan_free"])
+    store.client.delete_run(lane.id)
+    assert node.sync(root).replaced == 2  # a missing lane is seen without verify
+    folder = root / tracking.ARTIFACTS / tracking.EXPERIMENT / node.sync(root).runs["hinge"] / "artifacts" / "images"
+    next(folder.glob("*.png")).unlink()
+    assert node.sync(root, verify=True).replaced == 2
+    assert shown(root) == before
+
+
+def test_what_belongs_to_others_is_left_alone(root: Path) -> None:
+    node.sync(root)
+    store = tracking.open_store(root)
+    own = store.client.create_run(store.experiment, run_name="mine")
+    binned = store.client.create_run(store.experiment, run_name="binned").info.run_id
+    store.client.log_text(binned, "kept", "note.txt")
+    store.client.delete_run(binned)
+    folder = root / tracking.ARTIFACTS / tracking.EXPERIMENT
+    orphan, model = folder / hashlib.md5(b"orphan", usedforsecurity=False).hexdigest(), folder / "models"
+    orphan.mkdir()
+    model.mkdir()
+    node.sync(root, verify=True)
+    assert not orphan.exists()
+    assert model.is_dir()
+    assert (folder / binned / "artifacts" / "note.txt").read_text() == "kept"
+    assert store.client.get_run(own.info.run_id).info.status == "RUNNING"
+
+
+def test_results_that_do_not_belong_together_are_left_out_and_named(root: Path) -> None:
+    execution = read_json(root / layout.executions("wgan_free"), "")
+    write_json(root / layout.executions("wgan_free"), execution | {"fingerprint": "f" * 64})
+    diagnosis = read_json(root / layout.diagnostics("hinge"), "")
+    write_json(root / layout.diagnostics("hinge"), diagnosis | {"fingerprint": "f" * 64})
+    summary = node.sync(root)
+    assert set(summary.runs) == {"hinge"}
+    assert [note.split()[0] for note in summary.notes] == ["hinge:", "wgan_free"]
+    assert shown(root)["hinge"]["tags"]["verdict"] == "undetermined"
+
+
+def test_removed_variants_are_not_shown(root: Path) -> None:
+    (root / "params.yaml").write_text("variants:\n  wgan_free: {}\n")
+    assert list(node.sync(root).runs) == ["wgan_free"]
+
+
+def test_the_description_holds_the_verdict_table(root: Path) -> None:
+    node.sync(root)
+    store = tracking.open_store(root)
+    tags = store.client.get_experiment(store.experiment).tags
+    assert "| 1 | hinge | healthy |" in tags["mlflow.note.content"]
+    assert {"mlflow.sharedViewState.variants", "mlflow.sharedViewState.lanes"} <= set(tags)
+
+
+def test_the_comparison_names_its_runs_and_carries_the_report(root: Path) -> None:
+    summary = node.sync(root)
+    store = tracking.open_store(root)
+    found = store.search("tags.`seesaw.kind` = 'comparison'")
+    assert len(found) == 1
+    assert json.loads(found[0].tags["runs"]) == summary.runs
+    files = {item.path for item in store.client.list_artifacts(found[0].id)}
+    assert files == {"comparison.json", "index.html", "report.md", "ranking.json"}
+    assert store.client.get_run(found[0].id).data.metrics["rank/hinge"] == 1
+
+
+def test_an_experiment_in_a_temporary_folder_reaches_the_main_store(root: Path) -> None:
+    node.sync(root)
+    temporary = root / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
+    shutil.copytree(root / "results", temporary / "results")
+    shutil.copytree(root / "data", temporary / "data")
+    assert node.sync(temporary).unchanged == 3
+    assert not (temporary / tracking.DATABASE).exists()
+
+
+def test_two_syncs_at_once_with_no_store_end_as_one(root: Path) -> None:
+    (root / tracking.DATABASE).unlink()
+    program = f"from pathlib import Path; from stages.sync import sync; print(sync(Path({str(root)!r})))"
+    environment = os.environ | {"PYTHONPATH": str(Path(node.__file__).parent.parent)}
+    both = [subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=120)[0].split(": ")[1].strip() for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert said == ["created 0, replaced 0, unchanged 3, deleted 0", "created 3, replaced 0, unchanged 0, deleted 0"]
+    assert node.sync(root, verify=True).unchanged == 3
+
+
+def test_nothing_to_show_and_a_dead_server_are_said_in_one_line(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SeesawError, match="run `dvc repro` first"):
+        node.sync(tmp_path / "nowhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(SeesawError, match=r"MLflow at http://127\.0\.0\.1:9: .*unset MLFLOW_TRACKING_URI"):
+        node.sync(root)
