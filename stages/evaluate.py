@@ -54,6 +54,8 @@ def evaluate(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
         setting = prepare_setting(config.evaluate, root)
         if run["data"]["digest"] != setting.card["digest"]:
             raise SeesawError(f"{variant} was trained on other data than {layout.PREPARED} holds: run `dvc repro train@{variant}`")
+        for old in (root / layout.samples(variant)).glob("step-*.png"):  # of a run with other steps
+            old.unlink()
         entries = [entry for step in run["snapshots"] for entry in _at_step(setting, run, variant, step, root)]
         best = best_steps(entries, run["seeds"])
         for step in sorted({run["snapshots"][-1], *(step for step in best.values() if step is not None)}):
@@ -71,8 +73,9 @@ def prepare_setting(evaluate: Evaluate, root: Path) -> Setting:
     described, program = dict(card["features"]), None
     if described["name"] == "file":
         program, described["digest"] = programs.load(evaluate, root)
-    held = root / layout.PREPARED / "features.safetensors"
-    extract = extractor(card, snapshots.read(held, arrays.REMEDY) if held.exists() else {}, program)
+    weighted = described["name"] in ("classifier", "random")
+    tensors = snapshots.read(root / layout.PREPARED / "features.safetensors", arrays.REMEDY) if weighted else {}
+    extract = extractor(card, tensors, program)
     order = np.random.default_rng(list(_seed(evaluate.seed, "train").to_bytes(8, "little")))
     parts = {name: arrays.part(name, root) for name in arrays.PARTS}
     if len(parts["train"]) > ENCODED:

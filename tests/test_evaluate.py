@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from stages import evaluate as node
 from stages.errors import SeesawError
 from stages.game import build, restore, spec

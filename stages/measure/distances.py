@@ -28,7 +28,7 @@ def blocks(x: Tensor, y: Tensor, centre: Tensor, rounding: int) -> Iterator[tupl
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"points of shape {tuple(x.shape)} and {tuple(y.shape)}: [n, d] and [m, d] are needed")
     widen = 1.0 + rounding * slack(x.shape[1])
-    right = y.double() - centre
+    right = y.to(torch.float64, copy=True).sub_(centre)
     right_norms = right.square().sum(1) * widen
     rows = max(ROWS, BLOCK // max(1, y.shape[0]))
     for start in range(0, x.shape[0], rows):

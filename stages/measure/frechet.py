@@ -55,7 +55,7 @@ def frechet_infinity(
 ) -> tuple[float, float]:
     """Distance extrapolated to infinitely many samples of `pool` `[N, d]`, mean over `reals`, and its standard error.
 
-    Intercept of the least-squares line through (1/Nᵢ, distance of Nᵢ samples) (Chong & Forsyth 2020, section 4). `points` sizes are
+    Intercept of the least-squares line through (1/Nᵢ, distance of Nᵢ samples) (Chong & Forsyth 2020). `points` sizes are
     spread evenly from `smallest` to the whole pool (the paper: 15 from 5,000 to 50,000), each a fresh random subset without replacement.
     It removes the bias that comes from the number of *generated* samples and no other: the reference stays finite, so the result is
     still biased upwards; it may be slightly negative. The paper's Sobol noise is not used. The error is that of the line's intercept,

@@ -32,8 +32,8 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 
 
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
-    right = y.double().T / y.shape[1]
+    right, one = y.double().T, torch.ones((), dtype=torch.float64)
     total = torch.zeros((), dtype=torch.float64)
     for part in x.split(max(64, BLOCK // max(1, y.shape[0]))):
-        total += torch.addmm(torch.ones((), dtype=torch.float64), part.double(), right).pow_(3).sum()
+        total += torch.addmm(one, part.double(), right, alpha=1.0 / y.shape[1]).pow_(3).sum()
     return total.item()

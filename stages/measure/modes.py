@@ -9,7 +9,7 @@ import torch
 from scipy.special import bdtrc
 from torch import Tensor
 
-REACH = 3.0  # standard deviations: VEEGAN section 4.1, PacGAN section 4.1
+REACH = 3.0  # standard deviations: the rule of both papers
 ENOUGH = 20  # samples a mode needs under the strict rule; the papers' rule is 1
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from stages.measure.distances import blocks, nearest
 
-K_MANIFOLD = 3  # precision and recall: Kynkäänniemi et al. 2019, section 3.1 and code; torch-fidelity's default
-K_COVERAGE = 5  # density and coverage: Naeem et al. 2020, section 4
+K_MANIFOLD = 3  # precision and recall: Kynkäänniemi et al. 2019 and their code; torch-fidelity's default
+K_COVERAGE = 5  # density and coverage: customary since Naeem et al. 2020
 
 
 def neighbours(real: Tensor, fake: Tensor, real_radii: Tensor, fake_radii: Tensor, centre: Tensor) -> dict[str, float]:
@@ -19,10 +19,10 @@ def neighbours(real: Tensor, fake: Tensor, real_radii: Tensor, fake_radii: Tenso
 
     `real_radii` and `fake_radii` `[2, n]` are squared, rounded up, for k = K_MANIFOLD and K_COVERAGE (`distances.radii`).
 
-    - precision: share of fake samples inside at least one real ball (Kynkäänniemi et al. 2019, equation 1)
+    - precision: share of fake samples inside at least one real ball (Kynkäänniemi et al. 2019, equations 1 and 2)
     - recall: share of real samples inside at least one fake ball (the same, exchanged)
-    - density: `1/(k m) Σ_j #{real balls that hold fake sample j}` (Naeem et al. 2020, equation 3); may exceed 1
-    - coverage: share of real balls that hold at least one fake sample (the same, equation 4)
+    - density: `1/(k m) Σ_j #{real balls that hold fake sample j}` (Naeem et al. 2020, section 3); may exceed 1
+    - coverage: share of real balls that hold at least one fake sample (the same)
     """
     n, m = real.shape[0], fake.shape[0]
     precise = torch.zeros(m, dtype=torch.bool)
@@ -44,7 +44,7 @@ def neighbours(real: Tensor, fake: Tensor, real_radii: Tensor, fake_radii: Tenso
 def memorisation(train: Tensor, spacing: Tensor, fake: Tensor, centre: Tensor) -> float:
     """Share of samples at least as near to their nearest training item as that item is to its own nearest training neighbour.
 
-    1 − authenticity of Alaa et al. 2022, section 3.3, with ties counted as copies. `spacing` `[n]` is the squared distance of each training
+    1 − authenticity of Alaa et al. 2022, with ties counted as copies. `spacing` `[n]` is the squared distance of each training
     item to its nearest other one, rounded up (`distances.radii` with k = 1). A copy always counts. New items count too where they fall
     by chance, so the number means something only beside that of held-out real items: its floor.
     """

@@ -5,7 +5,7 @@ project compares numbers: most metrics here are biased by the counts (docs/metri
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,8 @@ from stages.measure.spread import jackknife_error, standard_error, without_block
 
 Measured = dict[str, float | None]  # None: not defined here; `METRICS[name].undefined` says why
 Summary = dict[str, dict[str, float | None]]
+SMALLEST_JACKKNIFE = 8  # items
+KEPT = 1 << 19  # numbers in a half whose reduced sets (18 times as many) stay in memory
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A set of n samples and what its metrics share. `encoded.features` is float64 `[n, d]`, all finite."""
+    """A set of n samples and what its metrics share. `encoded.features` `[n, d]` are all finite; every sum over them is in float64."""
 
     encoded: Encoded
     space: Space
@@ -80,12 +82,12 @@ class Cloud:
 
 def cloud(encoded: Encoded, space: Space) -> Cloud:
     """A cloud of at least 2 finite samples; ValueError otherwise."""
-    features = encoded.features.double()
+    features = encoded.features
     if not bool(features.isfinite().all()):
         raise ValueError("features hold NaN or infinity: a set with such a sample is not scored")
     ks = (K_MANIFOLD, K_COVERAGE)
     return Cloud(
-        encoded._replace(features=features),
+        encoded,
         space,
         moments(features),
         kernel_mean_within(features),
@@ -152,7 +154,7 @@ class Panel:
     """Two disjoint real sets of n items each: a draw of n samples scores the mean of its scores against both."""
 
     halves: tuple[Cloud, Cloud]
-    reduced: tuple[tuple[Cloud, Cloud], ...]  # the halves with one block of items left out at a time
+    kept: tuple[tuple[Cloud, Cloud], ...] | None  # `reduced`, where it is small enough to be kept
 
     @property
     def n(self) -> int:
@@ -165,18 +167,25 @@ class Panel:
 
     def real_errors(self, fake: Cloud) -> Measured:
         """Jackknife standard error, over blocks of real items, of each metric that reads them; None where it has no value."""
-        left_out = [average([compared(half, fake) for half in pair]) for pair in self.reduced]
+        pairs = reduced(self.halves) if self.kept is None else self.kept
+        left_out = [average([compared(half, fake) for half in pair]) for pair in pairs]
         return {name: _of_all([one[name] for one in left_out], jackknife_error, 2) for name in (left_out[0] if left_out else {})}
+
+
+def reduced(halves: tuple[Cloud, Cloud]) -> Iterator[tuple[Cloud, Cloud]]:
+    """The halves with one block of items left out at a time; nothing below 8 items, where a block would be a large part."""
+    one, two = halves
+    n = one.encoded.features.shape[0]
+    for keep in without_blocks(n) if n >= SMALLEST_JACKKNIFE else ():
+        yield cloud(subset(one.encoded, keep), one.space), cloud(subset(two.encoded, keep), two.space)
 
 
 def panel(one: Encoded, two: Encoded, space: Space) -> Panel:
     """A panel of two encoded real sets of equal size; ValueError for unequal ones."""
-    n = one.features.shape[0]
-    if n != two.features.shape[0]:
-        raise ValueError(f"halves of {n} and {two.features.shape[0]} items: equal sizes are needed")
-    kept = list(without_blocks(n)) if n >= 8 else []
-    reduced = tuple((cloud(subset(one, keep), space), cloud(subset(two, keep), space)) for keep in kept)
-    return Panel((cloud(one, space), cloud(two, space)), reduced)
+    if one.features.shape != two.features.shape:
+        raise ValueError(f"halves of {len(one.features)} and {len(two.features)} items: equal sizes are needed")
+    halves = (cloud(one, space), cloud(two, space))
+    return Panel(halves, tuple(reduced(halves)) if one.features.numel() <= KEPT else None)
 
 
 def summary(draws: Sequence[Measured], real_errors: Measured) -> Summary:

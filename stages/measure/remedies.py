@@ -14,7 +14,6 @@ from typing import Any
 Setting = Mapping[str, Any]  # a resolved variant as runs/v.json holds it: loss, penalty, constraint, rules, generator, discriminator, steps
 Changes = dict[str, Any]  # key below `variants.v` (or below `train`, written `train.steps`) to its new value
 
-LOGISTIC = ("minimax", "non_saturating", "label_smoothing")
 D_STRONG = ("vanishing_gradient", "discriminator_wins")
 UNSTABLE = ("non_finite", "exploding_gradient", "late_collapse", "oscillating")
 
@@ -36,10 +35,10 @@ def fitting(words: tuple[str, ...], setting: Setting, variant: str, written: Map
     `written` is the variant's own entry in params.yaml: it decides between setting, adding and removing a key.
     """
     chosen = [remedy for remedy in REMEDIES if set(words) & set(remedy.answers) and remedy.fits(setting)]
-    return [{"name": r.name, "why": r.why, "command": command(r.changes(setting), setting, variant, written)} for r in chosen]
+    return [{"name": r.name, "why": r.why, "command": command(r.changes(setting), variant, written)} for r in chosen]
 
 
-def command(changes: Changes, setting: Setting, variant: str, written: Mapping[str, Any]) -> str:
+def command(changes: Changes, variant: str, written: Mapping[str, Any]) -> str:
     """The `dvc exp run` line. A change of `train` names the variant's stages, so that no other variant is trained again."""
     words = [word for key, value in changes.items() for word in _overrides(key, value, variant, written)]
     words += [f"~variants.{variant}.{key}" for key in _left_over(changes, written)]

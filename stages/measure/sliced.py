@@ -1,6 +1,6 @@
 """Sliced Wasserstein distance for vectors.
 
-`SW₂ = (mean_u W₂²(u·x, u·y))^½` over directions u drawn evenly from the unit sphere (Bonneel et al. 2015, equation 7; Rabin et al. 2011).
+`SW₂ = (mean_u W₂²(u·x, u·y))^½` over directions u drawn evenly from the unit sphere (Bonneel et al. 2015; Rabin et al. 2011).
 W₂ of one dimension is exact, by sorting, for unequal counts too. In units of the vectors.
 """
 
@@ -17,22 +17,24 @@ def directions(dimensions: int, generator: torch.Generator, count: int = DIRECTI
 
 
 def projected(x: Tensor, lines: Tensor) -> Tensor:
-    """Coordinates of samples `[n, d]` along each line, sorted: `[n, lines]`."""
-    return (x.double() @ lines).sort(0).values
+    """Coordinates of samples `[n, d]` along each line, sorted: `[lines, n]`."""
+    return (lines.T @ x.double().T).sort(1).values
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor) -> float:
-    """SW₂ between two sets that are given by their sorted projections on the same lines, `[n, s]` and `[m, s]` (`projected`)."""
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"projections of shape {tuple(x.shape)} and {tuple(y.shape)}: [n, s] and [m, s] are needed")
+    """SW₂ between two sets that are given by their sorted projections on the same lines, `[s, n]` and `[s, m]` (`projected`)."""
+    if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0]:
+        raise ValueError(f"projections of shape {tuple(x.shape)} and {tuple(y.shape)}: [s, n] and [s, m] are needed")
     return squared_wasserstein(x, y).mean().sqrt().item()
 
 
 def squared_wasserstein(x: Tensor, y: Tensor) -> Tensor:
-    """W₂² of each column's sorted values, `[n, s]` and `[m, s]` to `[s]`: `∫ (Fₓ⁻¹(q) − F_y⁻¹(q))² dq`, exact."""
-    n, m = x.shape[0], y.shape[0]
+    """W₂² of each row's sorted values, `[s, n]` and `[s, m]` to `[s]`: `∫ (Fₓ⁻¹(q) − F_y⁻¹(q))² dq`, exact."""
+    n, m = x.shape[1], y.shape[1]
+    if n == m:
+        return (x - y).square().mean(1)
     # both quantile functions are constant between neighbouring multiples of 1/n and 1/m: count in units of 1/(n m), which are whole
     ends = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique()
     starts = torch.cat([ends.new_zeros(1), ends[:-1]])
     weights = (ends - starts).double() / (n * m)
-    return (weights[:, None] * (x[starts // m] - y[starts // n]).square()).sum(0)
+    return (weights * (x[:, starts // m] - y[:, starts // n]).square()).sum(1)

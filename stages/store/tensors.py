@@ -14,7 +14,7 @@ from stages.store.files import replacing
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Arrays by name, sorted, without metadata; the mapping alone decides the bytes."""
     with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}, temporary)
+        save_file({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}, temporary)
 
 
 def read(path: Path, remedy: str = "run `dvc repro` to train it again") -> dict[str, np.ndarray]:

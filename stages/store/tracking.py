@@ -17,6 +17,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,9 +40,15 @@ PATIENCE = 900  # seconds without a sign of life after which another machine's h
 CALL, CALL_PARAMS = 1000, 100  # MLflow's limits for one call: items in all, params among them
 LONGEST = {"param": 6000, "tag": 8000, "experiment": 20000, "digest": 36}
 BUILDING = "seesaw.building"  # tag of a half-built parent run: who builds it, and since when
+TABLE = "ranking.json"  # in the form of MLflow's log_table, which would import pandas
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-# A dead server is reported within seconds instead of MLflow's minutes; nothing is sent to anyone but the store.
-PATIENT_ENOUGH = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+# A dead server is reported within seconds instead of MLflow's minutes; nothing is sent to anyone but the store; no line for every run.
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 class Point(NamedTuple):
@@ -88,7 +95,7 @@ class Run:
     images: Sequence[Image] = ()
     data: Data | None = None
     artifacts: Sequence[Path] = ()
-    table: Mapping[str, Sequence[Any]] | None = None  # columns of ranking.json
+    table: Mapping[str, Sequence[Any]] | None = None  # columns of TABLE
     children: Sequence["Run"] = ()
 
 
@@ -136,7 +143,7 @@ def speaking(uri: str) -> Iterator[None]:
 
 def open_store(root: Path) -> "Store":
     """The store with this project's experiment, both created when missing."""
-    for name, value in PATIENT_ENOUGH.items():
+    for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
@@ -157,7 +164,10 @@ def create_database(path: Path, artifacts: Path) -> None:
 
     for talkative in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
-    with replacing(path) as whole, replacing(path) as draft:
+    for left in ("-wal", "-shm", "-journal"):  # of a deleted database: sqlite would replay them into the new one
+        path.with_name(path.name + left).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as whole:
+        draft = Path(folder) / DATABASE
         SqlAlchemyStore(f"sqlite:///{draft}", str(artifacts)).engine.dispose()
         source, target = sqlite3.connect(draft), sqlite3.connect(whole)
         source.backup(target)
@@ -276,6 +286,7 @@ class Store:
         tags = dict(run.tags) | {"seesaw.kind": run.kind, "fingerprint": run.fingerprint}
         missing = non_finite(run.points)
         tags |= {"non_finite": missing} if missing else {}
+        tags |= {"mlflow.loggedArtifacts": json.dumps([{"path": TABLE, "type": "table"}])} if run.table is not None else {}
         return {key: clipped(value, LONGEST["tag"]) for key, value in tags.items()}
 
     def fill(self, run_id: str, run: Run) -> None:
@@ -293,7 +304,8 @@ class Store:
         for path in run.artifacts:
             self.client.log_artifact(run_id, str(path))
         if run.table is not None:
-            self.client.log_table(run_id, dict(run.table), "ranking.json")
+            rows = [list(row) for row in zip(*run.table.values(), strict=True)]
+            self.client.log_dict(run_id, {"columns": list(run.table), "data": rows}, TABLE)
 
     def log_image(self, run_id: str, image: Image) -> None:
         """One sample image under its key and step."""
@@ -342,7 +354,7 @@ class Store:
             "points": points == by_key(finite(run.points)),
             "data": datasets == ({run.data.digest[: LONGEST["digest"]]} if run.data else set()),
             "images": self.images(run_id) >= {(image.key, image.step) for image in run.images},
-            "artifacts": files >= {path.name for path in run.artifacts} | ({"ranking.json"} if run.table is not None else set()),
+            "artifacts": files >= {path.name for path in run.artifacts} | ({TABLE} if run.table is not None else set()),
         }
         return [name for name, same in checks.items() if not same]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+
 from stages.measure.classifier import Classifier, multiply_adds, train_classifier
 from stages.measure.features import digest, extractor, is_stacked, pin
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
+
 from stages.measure import distances
 from stages.measure.baseline import gaussian_mixture
 from stages.measure.features import Encoded
@@ -242,10 +243,18 @@ class TestSlicedWasserstein:
         assert distance == pytest.approx(math.sqrt(9 / 3), rel=0.02)
 
     def test_unequal_counts_equal_repeated_samples(self) -> None:
-        x, y = normal(4, 2).sort(0).values, normal(6, 2, 1).sort(0).values
-        repeated = squared_wasserstein(x.repeat_interleave(3, 0), y.repeat_interleave(2, 0))
+        x, y = normal(2, 4).sort(1).values, normal(2, 6, 1).sort(1).values
+        repeated = squared_wasserstein(x.repeat_interleave(3, 1), y.repeat_interleave(2, 1))
         torch.testing.assert_close(squared_wasserstein(x, y), repeated)
-        torch.testing.assert_close(repeated, (x.repeat_interleave(3, 0) - y.repeat_interleave(2, 0)).square().mean(0))
+
+    def test_one_dimension_is_scipys_on_unequal_counts(self) -> None:
+        from scipy.stats import wasserstein_distance
+
+        shifted = normal(6, 1) + 100.0  # all of y right of x: the distance of order 1 is the difference of means, and bounds order 2 below
+        lines = torch.ones(1, 1, dtype=torch.float64)
+        distance = sliced_wasserstein(projected(normal(5, 1, 1), lines), projected(shifted, lines))
+        order_one = wasserstein_distance(normal(5, 1, 1)[:, 0].numpy(), shifted[:, 0].numpy())
+        assert order_one <= distance <= order_one + 1.0
 
 
 class TestSpread:

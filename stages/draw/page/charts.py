@@ -102,6 +102,42 @@ def heats(variant: VariantMaterial) -> dict[str, dict[str, Any]]:
     return charts
 
 
+def landscape(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
+    """Spectrum of the game's Jacobian, the path from start to end, and a fresh discriminator; what was not measured is left out."""
+    charts: dict[str, dict[str, Any]] = {}
+    terrain, probe = variant.diagnosis.get("landscape"), variant.diagnosis.get("probe")
+    if terrain and terrain["lanes"]:
+        lane = terrain["lanes"][0]
+        charts["spectrum"] = {"kind": "points", "series": [_eigenvalues(s, words, i) for i, s in enumerate(lane["spectra"])]}
+        path = lane["path"]
+        cosine = {"name": words("series.cosine"), "role": "quality", "x": path["alphas"], "median": [rounded(v) for v in path["cosine"]]}
+        charts["path"] = {"kind": "lines", "series": [cosine], "log": False, "free": True}
+    if probe and probe["snapshots"]:
+        charts["probe"] = _probe(probe["snapshots"][-1], words)
+    return charts
+
+
+def _eigenvalues(spectrum: Mapping[str, Any], words: Words, index: int) -> dict[str, Any]:
+    """Eigenvalues of both searches as points of the complex plane."""
+    found = sorted(
+        {(rounded(real), rounded(imag)) for real, imag in (*spectrum["largest"], *spectrum["smallest_real"]) if real is not None}
+    )
+    x, y = [real for real, _ in found], [imag for _, imag in found]
+    return {"name": words("series.at", step=spectrum["step"]), "role": ("series-11", "generator")[min(index, 1)], "x": x, "median": y}
+
+
+def _probe(snapshot: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """What a fresh discriminator leaves of G's gradient under both losses while it learns: medians and ranges over the probed lanes."""
+    steps = [point["step"] for point in snapshot["points"]]
+    series = []
+    for key, role in (("saturating", "generator"), ("non_saturating", "discriminator")):
+        cells = [sorted(value for value in point[key] if value is not None) for point in snapshot["points"]]
+        middle = [(c[(len(c) - 1) // 2] + c[len(c) // 2]) / 2 if c else None for c in cells]
+        band = Band(steps, middle, [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
+        series.append(_series(band, words(f"series.{key}"), role))
+    return {"kind": "lines", "series": series, "log": True, "free": True}
+
+
 def lead_lane(diagnosis: Mapping[str, Any]) -> Mapping[str, Any]:
     """The lane whose evidence stands for the variant: the first with the variant's verdict."""
     lanes = diagnosis["lanes"]

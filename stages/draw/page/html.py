@@ -129,7 +129,8 @@ def _section(variant: VariantMaterial, material: Material, drawn: Mapping[int, s
     comparison, name = material.comparison, variant.name
     row = next((row for row in comparison["ranking"] if row["variant"] == name), None)
     quality, story, heats = charts.quality(variant, comparison, words), charts.story(variant, words), charts.heats(variant)
-    found = {f"{name}.{key}": chart for key, chart in {"quality": quality, **story, **{f"heat_{k}": c for k, c in heats.items()}}.items()}
+    terrain = charts.landscape(variant, words)
+    drawings = {"quality": quality, **story, **terrain, **{f"heat_{player}": chart for player, chart in heats.items()}}
     last = max(variant.samples, default=None)
     wall = None
     if last is not None:
@@ -142,20 +143,27 @@ def _section(variant: VariantMaterial, material: Material, drawn: Mapping[int, s
         "objective": _objective(variant.run["config"]),
         "diagnosis": variant.diagnosis,
         "lead": charts.lead_lane(variant.diagnosis),
+        "others": [lane for lane in variant.diagnosis["lanes"] if lane["verdict"] != variant.diagnosis["verdict"]],
         "remedies": _remedies(variant.diagnosis["lanes"]),
         "ended": [lane for lane in variant.run["lanes"] if lane["status"] != "finished"],
         "quality": {"key": f"{name}.quality", "alt": _chart_alt(words("variant.quality"), name, quality, words)},
-        "story": [
-            {"key": f"{name}.{key}", "name": key, "series": chart["series"], "alt": _chart_alt(words(f"chart.{key}"), name, chart, words)}
-            for key, chart in story.items()
-        ],
+        "story": _figures(story, name, words),
+        "landscape": _figures(terrain, name, words),
         "heats": [
             {"key": f"{name}.heat_{player}", "player": player, "rows": len(chart["y"]), "alt": _heat_alt(player, name, chart, words)}
             for player, chart in heats.items()
         ],
         "wall": wall,
-        "data": found,
+        "data": {f"{name}.{key}": chart for key, chart in drawings.items()},
     }
+
+
+def _figures(drawn: Mapping[str, Mapping[str, Any]], variant: str, words: Words) -> list[dict[str, Any]]:
+    """Small charts: key, title, legend and what a reader who cannot see them is told."""
+    return [
+        {"key": f"{variant}.{key}", "name": key, "series": chart["series"], "alt": _chart_alt(words(f"chart.{key}"), variant, chart, words)}
+        for key, chart in drawn.items()
+    ]
 
 
 def _objective(config: Mapping[str, Any]) -> list[tuple[str, str]]:

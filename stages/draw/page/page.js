@@ -92,8 +92,14 @@
     const values = shown.flatMap((trace) => trace.y).concat(chart.reference ? [chart.reference.value] : []).filter((v) => v !== null && (!log || v > 0));
     const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
     const ends = [Math.min(...traces.flatMap((trace) => trace.x)), Math.max(...traces.flatMap((trace) => trace.x))], room = 0.02 * (ends[1] - ends[0] || 1);
-    const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
+    const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : chart.free ? ".3~g" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
     return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...marks(chart) })];
+  }
+
+  function points(chart) {
+    const traces = chart.series.map((series) => ({ x: series.x, y: series.median, name: series.name, mode: "markers", marker: { size: 6, color: fade(css(`--${series.role}`), 0.75) }, hovertemplate: "%{x:.3~g} %{y:+.3~g}i" }));
+    const zero = { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1, nticks: 5, exponentformat: "power" };
+    return [traces, frame({ xaxis: axis(zero), yaxis: axis(zero), hovermode: "closest" })];
   }
 
   function heat(chart) {
@@ -108,7 +114,7 @@
 
   function draw(element) {
     const key = element.dataset.chart, chart = data.charts[key];
-    const [traces, layout] = chart.kind === "heat" ? heat(chart) : lines(chart, key === "overview");
+    const [traces, layout] = chart.kind === "heat" ? heat(chart) : chart.kind === "points" ? points(chart) : lines(chart, key === "overview");
     plotly().react(element, traces, layout, { displayModeBar: false, responsive: true, displaylogo: false });
     drawn.add(element);
   }
@@ -137,11 +143,13 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");
+    drawn.forEach((element) => plotly().purge(element)); // a drawn chart keeps its width
     all("[data-chart]").forEach(draw);
   });
   window.addEventListener("afterprint", () => {
     document.documentElement.classList.remove("printing");
     redraw();
+    drawn.forEach((element) => plotly().Plots.resize(element));
   });
 
   // controls of the trajectories

@@ -1,0 +1,134 @@
+"""The probe: its gradients against finite differences, lanes alone, and the published shape on data of low dimension."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from stages.game import build
+from stages.game.optimizers import optimizer
+from stages.game.spec import Part, Player, Rules
+from stages.measure.probe import Material, ProbePoint, auc, decay, measure_probe, probe
+
+FREE = build.catalogue_part("constraint", Part("none", {}))
+
+
+class Line(nn.Module):
+    """G(z) = shift + slope z on a line in the plane: a one-dimensional manifold, `[L, B, 1]` to `[L, B, 2]`."""
+
+    def __init__(self, lanes: int, height: float) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.ones(lanes, 1, 1))
+        self.height = nn.Parameter(torch.full((lanes, 1, 1), height))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.slope * z, self.height.expand_as(z)], 2)
+
+
+def critic(seeds, width=32):
+    flat = build.Flat(build.discriminator(Player("mlp", width, 2, "leaky_relu", "none"), (2,), seeds, FREE))
+    adam = optimizer(flat.vector, 3e-3, Rules(optimizer="adam", beta1=0.9))
+
+    @torch.no_grad()
+    def move(gradients):
+        flat.vector.sub_(adam.direction(flat.gather(gradients)))
+
+    return flat.module, move
+
+
+def draws(seeds, purpose, step, count):
+    return torch.stack(
+        [torch.randn(count, 1, generator=torch.Generator().manual_seed(hash((seed, purpose, step)) % 2**31)) for seed in seeds]
+    )
+
+
+def material(seeds, count=64):
+    """Real data: the line at height 0."""
+
+    def real(step):
+        x = draws(seeds, 1, step, count)
+        return torch.cat([x, torch.zeros_like(x)], 2)
+
+    return Material(real, lambda step: draws(seeds, 2, step, count), real(10**6), draws(seeds, 2, 10**6, count))
+
+
+def test_auc_is_the_share_of_pairs_with_ties_as_half():
+    numbers = torch.Generator().manual_seed(0)
+    high, low = (torch.randint(0, 4, (3, n), generator=numbers).double() for n in (17, 23))
+    pairs = (high[:, :, None] > low[:, None, :]).double() + 0.5 * (high[:, :, None] == low[:, None, :]).double()
+    assert auc(high, low) == pytest.approx(pairs.mean((1, 2)))
+
+
+def test_gradient_norms_agree_with_finite_differences():
+    seeds = [0, 1]
+    generator, (judge, _), given = Line(2, 0.4), critic(seeds), material(seeds)
+    point = measure_probe(generator, judge, given, 0)
+    exact = copy.deepcopy(judge).double()
+    for name, sign in (("saturating", -1), ("non_saturating", 1)):
+        losses = []
+        for parameter in ("slope", "height"):
+            for move in (1e-5, -1e-5):
+                moved = copy.deepcopy(generator).double()
+                with torch.no_grad():
+                    getattr(moved, parameter).add_(move)
+                    b = exact(moved(given.held_noise.double()))
+                # log(1 − σ(b)) = −softplus(b); −log σ(b) = softplus(−b)
+                losses.append(torch.log1p(-torch.sigmoid(b)).mean(1) if sign < 0 else -torch.log(torch.sigmoid(b)).mean(1))
+        slopes = torch.stack([(losses[0] - losses[1]) / 2e-5, (losses[2] - losses[3]) / 2e-5])
+        assert getattr(point, name) == pytest.approx(slopes.norm(dim=0).tolist(), rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def separated():
+    """Two parallel lines: disjoint supports, so that a perfect D exists."""
+    seeds = [0, 1]
+    judge, move = critic(seeds)
+    return probe(Line(2, 1.0), judge, move, material(seeds), 1000)
+
+
+def test_the_saturating_gradient_dies_as_d_nears_its_optimum(separated):
+    """Arjovsky & Bottou 2017, theorem 2.4 and figure 2: orders of magnitude, while −log D(G(z)) keeps its gradient."""
+    for lane in range(2):
+        assert separated[-1].auc[lane] == 1.0
+        assert decay(separated, lane) > 2
+        assert separated[-1].non_saturating[lane] > 0.5 * separated[0].non_saturating[lane]
+        kept = [point.saturating[lane] for point in separated if point.step >= 50]
+        assert kept == sorted(kept, reverse=True)
+
+
+def test_points_are_taken_at_the_start_and_the_end(separated):
+    assert separated[0].step == 0
+    assert separated[-1].step == 1000
+    assert [point.step for point in separated] == sorted({point.step for point in separated})
+
+
+def test_a_perfect_generator_is_not_told_from_data():
+    """The lines coincide: no D separates them, AUC stays near ½, and the decay is not stated. 64 against 64: standard error 0.05."""
+    judge, move = critic([0])
+    points = probe(Line(1, 0.0), judge, move, material([0]), 100)
+    assert abs(points[-1].auc[0] - 0.5) < 0.2
+    assert decay(points, 0) is None
+
+
+def test_a_lane_never_sees_another_s_numbers():
+    together, move = critic([0, 1])
+    both = probe(Line(2, 0.5), together, move, material([0, 1]), 20)
+    alone, move = critic([1])
+    own = probe(Line(1, 0.5), alone, move, material([1]), 20)
+    assert [point.auc[1] for point in both] == pytest.approx([point.auc[0] for point in own], abs=2e-3)
+    assert both[-1].saturating[1] == pytest.approx(own[-1].saturating[0], rel=1e-3)
+
+
+def test_the_generator_is_left_alone():
+    generator = Line(1, 0.5)
+    judge, move = critic([0])
+    probe(generator, judge, move, material([0]), 5)
+    assert generator.height.item() == 0.5
+    assert generator.height.grad is None
+
+
+def test_decay_counts_orders_of_magnitude_from_the_largest():
+    points = [ProbePoint(0, [0.5], [0.1], [1.0]), ProbePoint(10, [0.9], [10.0], [1.0]), ProbePoint(20, [0.995], [0.01], [1.0])]
+    assert decay(points, 0) == pytest.approx(3.0)
+    assert decay(points[:2], 0) is None

@@ -1,0 +1,174 @@
+"""A tiny real pipeline: dvc repro from nothing, again, and with one thing changed."""
+
+import ast
+import json
+import re
+
+import projects
+import pytest
+from closure import CATALOGUE, PLUMBING, ROOT, closure
+
+from stages.store.config import read_yaml
+
+STARTS = {
+    "prepare": ["stages/prepare.py"],
+    "train": ["stages/train.py", "stages/worker.py"],
+    "diagnose": ["stages/diagnose.py"],
+    "evaluate": ["stages/evaluate.py"],
+    "compare": ["stages/compare.py"],
+    "report": ["stages/report.py"],
+}
+
+
+def declared(stage: str) -> list[str]:
+    entry = read_yaml(ROOT / "dvc.yaml")["stages"][stage]
+    return [dep for dep in entry.get("do", entry)["deps"] if dep.startswith("stages/")]
+
+
+def in_catalogue(path: str) -> bool:
+    """A part that is found by its name: declared through `${item...}` or as a folder."""
+    folder, name = path.split("/")[-2:]
+    return folder in CATALOGUE and not name.startswith("_")
+
+
+@pytest.mark.parametrize("stage", STARTS)
+def test_the_declared_code_is_the_import_closure(stage):
+    needed = {path for path in closure(*STARTS[stage]) - PLUMBING if not in_catalogue(path)}
+    folders = {dep for dep in declared(stage) if not dep.endswith(".py")}
+    covered = {path for path in needed if any(path.startswith(f"{folder}/") for folder in folders)}
+    files = {dep for dep in declared(stage) if dep.endswith(".py") and "${" not in dep and "/_" not in dep}
+    assert needed - covered <= set(declared(stage)), "not declared in dvc.yaml"
+    assert files <= needed, "declared in dvc.yaml and not imported"
+
+
+@pytest.mark.parametrize("kind", ["losses", "penalties"])
+def test_what_catalogue_files_share_is_declared(kind):
+    shared = {f"stages/game/{kind}/{path.name}" for path in (ROOT / "stages/game" / kind).glob("_*.py") if path.name != "__init__.py"}
+    assert shared <= set(declared("train"))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for kind in ("losses", "penalties", "constraints") for path in (ROOT / "stages/game" / kind).glob("*.py"))
+)
+def test_a_catalogue_file_imports_only_declared_shared_files(path):
+    modules = {
+        node.module
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages")
+    }
+    allowed = {"stages.game.vocabulary", "stages.game.lanes"}
+    assert all(module in allowed or re.fullmatch(r"stages\.game\.\w+\._\w+", module) for module in modules), modules
+
+
+def test_every_command_begins_with_exec():
+    """Else a shell stands between dvc and the node, and the node does not learn of dvc's death."""
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    assert {entry.get("do", entry)["cmd"].split()[0] for entry in stages.values()} == {"exec"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A tiny project after its first `dvc repro`."""
+    folder = projects.project(tmp_path_factory.mktemp("pipeline") / "p")
+    projects.dvc(folder, "repro", "--quiet")
+    return folder
+
+
+def ran(done) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", done.stdout))
+
+
+def test_everything_is_made(made):
+    stages = read_yaml(made / "dvc.lock")["stages"]
+    assert set(stages) == {"check", "prepare", "compare", "report"} | {
+        f"{node}@{v}" for node in ("train", "diagnose", "evaluate") for v in ("hinge", "r1")
+    }
+    assert (made / "results/report/index.html").stat().st_size > 10_000
+    assert json.loads((made / "results/comparison.json").read_text())["baseline"] == "hinge"
+    for variant in ("hinge", "r1"):
+        assert 0 < len(json.loads((made / f"results/metrics/{variant}.json").read_text())) <= 8
+
+
+def test_nothing_to_do_does_nothing(made):
+    assert ran(projects.dvc(made, "repro")) == set()
+
+
+def test_one_variants_parameter_stales_that_variant_and_the_joins(made):
+    path = made / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("weight: 1.0", "weight: 2.0"))
+    try:
+        assert ran(projects.dvc(made, "repro", "--dry")) == {"check", "train@r1", "diagnose@r1", "evaluate@r1", "compare", "report"}
+    finally:
+        path.write_text(before)
+
+
+def test_a_new_loss_is_one_file_and_one_entry_and_stales_no_other_variant(made):
+    params, loss = made / "params.yaml", made / "stages/game/losses/cubic.py"
+    before = params.read_text()
+    loss.write_text((made / "stages/game/losses/hinge.py").read_text().replace("def hinge", "def cubic"))
+    params.write_text(before + "  cubic: {loss: {name: cubic}, penalty: {name: none}, constraint: {name: none}}\n")
+    try:
+        staled = ran(projects.dvc(made, "repro", "--dry"))
+        assert staled == {"check", "train@cubic", "diagnose@cubic", "evaluate@cubic", "compare", "report"}
+        projects.dvc(made, "repro", "--quiet", "train@cubic")
+        assert json.loads((made / "results/runs/cubic.json").read_text())["config"]["loss"]["name"] == "cubic"
+    finally:
+        params.write_text(before)
+        loss.unlink()
+
+
+def test_the_report_is_all_that_a_word_of_the_report_stales(made):
+    path = made / "params.yaml"
+    before = path.read_text()
+    path.write_text(before + "report: {title: Another}\n")
+    try:
+        assert ran(projects.dvc(made, "repro", "--dry")) == {"check", "report"}
+    finally:
+        path.write_text(before)
+
+
+def test_bad_input_ends_before_any_training_with_one_line(made):
+    path = made / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("{name: hinge}", "{name: hing}"))
+    try:
+        done = projects.dvc(made, "repro", expect=None)
+        assert done.returncode != 0
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("seesaw:")]
+        assert len(said) == 1
+        assert "variants.hinge.loss.name is 'hing'" in said[0]
+        assert ran(done) == {"check"}
+    finally:
+        path.write_text(before)
+
+
+def test_dvc_shows_metrics_plots_and_the_dag(made):
+    shown = json.loads(projects.dvc(made, "metrics", "show", "--json").stdout)[""]["data"]
+    assert set(shown) == {"results/metrics/hinge.json", "results/metrics/r1.json"}
+    assert "train@hinge" in projects.dvc(made, "dag").stdout
+    projects.dvc(made, "plots", "show", "--quiet", "-o", "plots")
+    page = (made / "plots" / "index.html").read_text()
+    assert "results/curves/hinge.csv" in page or "hinge, the generator" in page
+
+
+def test_an_experiment_runs_with_another_source_and_a_small_number(made):
+    projects.git(made, "add", "-A")
+    projects.git(made, "commit", "-q", "-m", "made")
+    projects.dvc(
+        made, "exp", "run", "--quiet", "-n", "grid", "-S", "data.source=grid", "-S", "train.rules.generator_lr=1e-5", "train@hinge"
+    )
+    run = json.loads((made / "results/runs/hinge.json").read_text())
+    assert run["config"]["rules"]["generator_lr"] == 1e-5
+    assert json.loads((made / "data/prepared/card.json").read_text())["source"] == "grid"
+    assert "grid" in projects.dvc(made, "exp", "show", "--csv").stdout
+
+
+def test_twice_from_scratch_is_bit_identical(made, tmp_path):
+    again = projects.project(tmp_path / "again")
+    projects.git(made, "stash", "-q", "--include-untracked")
+    projects.dvc(again, "repro", "--quiet")
+    first = projects.project(tmp_path / "first")
+    projects.dvc(first, "repro", "--quiet", SEESAW_WORKERS="1")
+    assert projects.digests(first) == projects.digests(again)
+    assert len(projects.digests(first)) > 20

@@ -1,0 +1,397 @@
+"""The node `report`: one file that needs nothing else, the same bytes twice, every word in both languages, nothing unescaped."""
+
+import json
+import re
+import shutil
+import string
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+from browser import CHROMIUM, Browser
+
+from stages.compare import compare
+from stages.draw.page import answer as answers
+from stages.draw.page import charts, figures, html, pictures
+from stages.draw.page.markdown import plain
+from stages.draw.page.material import Band
+from stages.draw.page.numbers import figure, quantity
+from stages.draw.page.words import CHINESE, ENGLISH, GRAVITY, Words
+from stages.errors import SeesawError
+from stages.report import report
+from stages.store import layout
+from stages.store.config import Config, parse
+
+FATES = {
+    "r3": "healthy",
+    "non_saturating": "healthy",
+    "wgan_gp": "undertrained",
+    "minimax": "vanishing_gradient",
+    "wgan_free": "non_finite",
+    "overpowered": "discriminator_wins",
+}
+SHAPE = synthetic.Shape(seeds=tuple(range(8)))
+HOSTILE = "</script><script>alert(1)</script> <img src=x onerror=alert(2)> \" ' & | **"
+
+
+def config(names, language: str = "en", title: str = "Which objective?") -> Config:
+    entry = {"loss": {"name": "hinge"}, "penalty": {"name": "none"}, "constraint": {"name": "none"}}
+    return parse({"variants": dict.fromkeys(names, entry), "report": {"title": title, "language": language}})
+
+
+def edit(path: Path, change) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def add_landscape(diagnosis: dict[str, Any]) -> None:
+    """What `diagnose` adds on healthy lanes: spectra, a path, a probe."""
+    spectrum = {"largest": [[2.0, 1.0], [2.0, -1.0], [0.1, None]], "smallest_real": [[-0.3, 0.0]]}
+    spectrum["largest"].pop()
+    path = {"alphas": [-0.1, 0.5, 1.1], "cosine": [0.9, 0.8, -0.9], "norm": [1.0, 1.0, 1.0]}
+    diagnosis["landscape"] = {"lanes": [{"seed": 0, "spectra": [{"step": 0, **spectrum}, {"step": 100, **spectrum}], "path": path}]}
+    points = [{"step": s, "auc": [0.5, 0.6], "saturating": [10.0**-s, None], "non_saturating": [1.0, 1.2]} for s in (0, 1, 2)]
+    diagnosis["probe"] = {"snapshots": [{"step": 100, "points": points}]}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """A results tree with its comparison, made once."""
+    root = synthetic.write_results(tmp_path_factory.mktemp("tree"), FATES, SHAPE)
+    edit(root / layout.diagnostics("r3"), add_landscape)
+    compare(config(FATES), root)
+    return root
+
+
+@pytest.fixture
+def copied(tree, tmp_path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(tree, tmp_path / "copy"))
+
+
+def page(root: Path) -> str:
+    return (root / layout.REPORT / "index.html").read_text(encoding="utf-8")
+
+
+def without_library(text: str) -> str:
+    """The page without the plotting library's own text."""
+    return re.sub(r'<script type="text/plain" id="plotly">.*?</script>', "", text, flags=re.S)
+
+
+def data(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+class Tags(HTMLParser):
+    """Every start tag with its attributes, and the tags that were never closed."""
+
+    VOID = frozenset(("meta", "link", "img", "input", "br", "line", "path", "circle", "rect"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def tags(text: str) -> list[tuple[str, dict[str, str | None]]]:
+    parser = Tags()
+    parser.feed(text)
+    assert parser.open == []
+    return parser.found
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_is_one_file_that_loads_nothing(tree, language):
+    report(config(FATES, language), tree)
+    text = without_library(page(tree))
+    loads = [(tag, key, value) for tag, given in tags(text) for key, value in given.items() if key in ("src", "href", "srcset", "poster")]
+    assert [load for load in loads if not str(load[2]).startswith(("#", "data:"))] == []
+    assert re.findall(r"(?:url\(|@import|fetch\(|https?://)", text.replace("http://www.w3.org/2000/svg", "")) == []
+    assert len(page(tree)) < 8 * 1024 * 1024
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_running_it_twice_gives_the_same_bytes(tree, language):
+    written = []
+    for _ in range(2):
+        report(config(FATES, language), tree)
+        written.append([(tree / layout.REPORT / name).read_bytes() for name in ("index.html", "report.md")])
+    assert written[0] == written[1]
+
+
+def test_every_picture_and_chart_says_what_it_shows(tree):
+    report(config(FATES), tree)
+    found = tags(without_library(page(tree)))
+    assert all(given.get("alt") for tag, given in found if tag == "img")
+    drawn = [given for _, given in found if "data-chart" in given]
+    assert all(given.get("role") == "img" and given.get("aria-label") for given in drawn)
+    assert {given["data-chart"] for given in drawn} == set(data(page(tree))["charts"])
+    ids = [given["id"] for _, given in found if "id" in given]
+    assert len(ids) == len(set(ids))
+    anchors = {str(given["href"])[1:] for tag, given in found if tag == "a" and str(given.get("href")).startswith("#")}
+    assert anchors <= set(ids)
+
+
+def test_the_answer_ranking_evidence_and_remedies_are_there(tree):
+    report(config(FATES), tree)
+    text = without_library(page(tree))
+    comparison = json.loads((tree / layout.COMPARISON).read_text())
+    first = comparison["ranking"][0]
+    assert f"<strong>{first['variant']}</strong> ranks first" in text
+    assert all(f'id="v-{name}"' in text for name in FATES)
+    assert "discriminator wins" in text
+    assert "dvc exp run -S variants.overpowered.penalty.name=r1" in text
+    assert "AUC 0.70 stays below 0.95" in text
+    assert "Eigenvalues of the game" in text
+
+
+def test_what_comes_from_files_is_escaped(copied):
+    def spoil(diagnosis):
+        for lane in diagnosis["lanes"]:
+            lane["evidence"][0]["text"] = HOSTILE
+            lane["remedies"] = [{"name": HOSTILE, "why": HOSTILE, "command": HOSTILE}]
+        diagnosis["doubt"] = HOSTILE
+
+    edit(copied / layout.diagnostics("overpowered"), spoil)
+    edit(copied / layout.run("overpowered"), lambda run: run["lanes"][0].update(status="non_finite", reason=HOSTILE))
+    report(config(FATES, title=HOSTILE), copied)
+    text = page(copied)
+    assert "alert(1)</script>" not in text
+    assert "<img src=x" not in text
+    summary = re.sub(r"`` .*? ``", "", (copied / layout.REPORT / "report.md").read_text())  # code spans are shown as they are
+    assert re.findall(r'(?<!\\)<(?!img src="\.\./samples/)', summary) == []
+    found = tags(without_library(text))
+    assert [given for _, given in found if any(key.startswith("on") for key in given)] == []
+    assert sum(tag == "script" for tag, _ in found) == 2  # data and the page's own; the library was cut out above
+
+
+def test_json_in_a_script_cannot_end_it():
+    assert "<" not in html._json({"a": "</script><!--", "b": ["&"]})
+    assert json.loads(html._json({"a": "</script>\u2028&"})) == {"a": "</script>\u2028&"}
+
+
+def test_a_comparison_of_other_variants_is_refused(tree):
+    with pytest.raises(SeesawError, match=r"other variants than params.yaml \(added\): run `dvc repro`"):
+        report(config([*FATES, "added"]), tree)
+
+
+def test_a_missing_file_says_what_to_do(copied):
+    (copied / layout.scores("r3")).unlink()
+    with pytest.raises(SeesawError, match=r"scores/r3.json is missing: run `dvc repro`"):
+        report(config(FATES), copied)
+
+
+def test_a_variant_that_cannot_be_compared_is_shown_and_not_ranked(copied):
+    edit(copied / layout.scores("wgan_gp"), lambda scores: scores["features"].update(digest="other"))
+    compare(config(FATES), copied)
+    report(config(FATES), copied)
+    text = without_library(page(copied))
+    assert "Not comparable, so not ranked" in text
+    assert 'id="v-wgan_gp"' in text
+    assert "wgan_gp" not in [series["name"] for series in data(text)["charts"]["overview"]["series"]]
+
+
+@pytest.mark.parametrize(("kind", "names"), [("vector", ["non_saturating", "r3"]), ("image", ["non_saturating"])])
+def test_few_variants_seeds_and_vectors_are_drawn_too(tmp_path, kind, names):
+    shape = synthetic.Shape(kind=kind, seeds=(0, 1))
+    synthetic.write_results(tmp_path, names, shape)
+    compare(config(names), tmp_path)
+    report(config(names), tmp_path)
+    text = without_library(page(tmp_path))
+    tags(text)
+    assert ("Generated points (orange)" in text) == (kind == "vector")
+    assert ("not testable" in text) == (len(names) > 1)
+
+
+def test_all_lanes_failing_is_an_answer_too(tmp_path):
+    synthetic.write_results(tmp_path, {"non_saturating": "non_finite", "r3": "non_finite"}, synthetic.Shape())
+
+    def fail(scores):
+        for snapshot in scores["snapshots"]:
+            for lane in snapshot["lanes"]:
+                lane.update(status="non_finite", metrics=None)
+        scores["best_step"] = dict.fromkeys(scores["best_step"])
+
+    for name in ("non_saturating", "r3"):
+        edit(tmp_path / layout.scores(name), fail)
+    names = ["non_saturating", "r3"]
+    compare(config(names), tmp_path)
+    report(config(names), tmp_path)
+    assert "No variant can be recommended" in page(tmp_path)
+
+
+def test_the_summary_answers_in_markdown(tree):
+    report(config(FATES), tree)
+    text = (tree / layout.REPORT / "report.md").read_text()
+    comparison = json.loads((tree / layout.COMPARISON).read_text())
+    rows = [line for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [row.split("|")[2].strip(" *").replace("\\", "") for row in rows] == [row["variant"] for row in comparison["ranking"]]
+    assert len({row.count(" | ") for row in rows}) == 1
+    for link in re.findall(r'src="([^"]+)"', text):
+        assert (tree / layout.REPORT / link).resolve().is_file()
+    assert plain("a|b *c* <d> _e_\nf") == r"a\|b \*c\* \<d\> \_e\_ f"
+
+
+# words
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def test_both_languages_have_the_same_words_and_places():
+    assert list(ENGLISH) == list(CHINESE)
+    assert {key: places(text) for key, text in ENGLISH.items()} == {key: places(text) for key, text in CHINESE.items()}
+    assert [key for key in ENGLISH if not ENGLISH[key] or not CHINESE[key]] == ["sentence.gap"]  # Chinese sentences follow without a space
+
+
+def test_chinese_is_chinese():
+    allowed = {"none", "measure.auc", "variant.parameters_value", "list.comma", "sentence.gap"}
+    assert [key for key, text in CHINESE.items() if not re.search(r"[\u4e00-\u9fff]", text) and key not in allowed] == []
+
+
+def test_every_word_is_used_and_every_word_used_exists():
+    folder = Path(html.__file__).parent
+    sources = [folder / name for name in ("template.html", "html.py", "answer.py", "charts.py", "markdown.py", "page.js")]
+    text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
+    used = set(re.findall(r"""["']([a-z]+\.[a-z_]+)["']""", text)) & set(ENGLISH) | {
+        k for k in ENGLISH if f"'{k}'" in text or f'"{k}"' in text
+    }
+    composed = ("metric.", "measure.", "verdict.", "meaning.", "remedy.", "flag.", "relation.", "note.", "method.", "chart.", "series.")
+    composed += (
+        "reading.",
+        "list.",
+        "data.",
+        "answer.",
+        "ranking.",
+        "better",
+        "worse",
+        "undecided",
+        "not_testable",
+        "variant.penalty",
+        "variant.constraint",
+    )
+    assert [key for key in ENGLISH if key not in used and not key.startswith(composed)] == []
+    asked = re.findall(r"""\b(?:t|words)\(\s*["']([a-z_.]+)["'][,)]""", text)
+    assert [key for key in asked if key not in ENGLISH] == []
+
+
+def test_every_verdict_remedy_and_measure_has_words():
+    from stages.measure import remedies, verdict_rules
+
+    words = Words("en")
+    conditions = [c for rule in (*verdict_rules.RULES, *verdict_rules.FLAGS) for way in rule.ways for c in way]
+    asked = {f"measure.{c.measure}" for c in conditions} | {f"measure.{name}" for name in verdict_rules.CONTEXT}
+    asked |= {f"verdict.{name}" for name in verdict_rules.SEVERITY} | {f"meaning.{name}" for name in verdict_rules.SEVERITY}
+    asked |= {f"remedy.{remedy.name}" for remedy in remedies.REMEDIES} | {f"flag.{flag.verdict}" for flag in verdict_rules.FLAGS}
+    assert sorted(key for key in asked if not words.has(key)) == []
+    assert set(GRAVITY) == set(verdict_rules.SEVERITY)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("conclusion", ["better", "worse", "undecided", "not_testable"])
+def test_the_answer_says_each_conclusion(tree, language, conclusion):
+    comparison = json.loads((tree / layout.COMPARISON).read_text())
+    comparison["ranking"].sort(key=lambda row: row["variant"] != "r3")
+    pair = next(pair for pair in comparison["paired"] if pair["variant"] == "r3")
+    pair["conclusion"] = conclusion
+    said = answers.answer(comparison, 100, Words(language))
+    assert len(said) == 3
+    assert "non_saturating" in said[1]
+    assert "{" not in "".join(said)
+
+
+# layout and numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (float("nan"), "–"), (0, "0"), (1.234, "1.23"), (0.01234, "0.0123"), (999.6, "1,000"), (123456, "123,000"),
+     (-2.5, "−2.50"), (1e7, "1.00e7"), (1.5e-6, "1.50e−6")],
+)  # fmt: skip
+def test_figures_have_three_digits(value, text):
+    assert figure(value) == text
+
+
+def test_quantities_have_prefixes():
+    assert [quantity(v, "FLOP") for v in (5, 1.5e3, 2e12, None)] == ["5.00 FLOP", "1.50 kFLOP", "2.00 TFLOP", "–"]
+
+
+def test_places_on_the_axis_are_logarithmic():
+    row = {"per_lane": [1.0, 10.0, 100.0, None], "low": 10.0, "high": 100.0, "median": 10.0}
+    laid = figures.intervals([{"variant": "a", **row}], 1.0)
+    low, middle, high = laid["rows"]["a"]["dots"]
+    assert middle - low == pytest.approx(high - middle, abs=0.02)
+    assert (laid["floor"], laid["rows"]["a"]["low"], laid["rows"]["a"]["high"]) == (low, middle, high)
+    assert figures.intervals([{"variant": "a", "per_lane": [None], "low": None, "high": None, "median": None}], None)["rows"] == {}
+
+
+def test_thinning_keeps_the_ends_and_hides_no_peak():
+    values: list[float | None] = [0.0] * 1000
+    values[503] = 9.0
+    band = Band(list(range(1000)), values, values, values)
+    thin = charts._series(band, "x", "generator")
+    assert (thin["x"][0], thin["x"][-1]) == (0, 999)
+    assert len(thin["x"]) <= charts.STEPS
+    assert max(thin["high"]) == 9.0
+
+
+def test_pictures_are_kept_where_they_fit_and_share_one_encoding_where_not(tmp_path):
+    rng = np.random.default_rng(0)
+    png = {}
+    for step in (0, 1):
+        synthetic.write_png(tmp_path / "x.png", rng.integers(0, 255, (128, 128), dtype=np.uint8))
+        png[step] = (tmp_path / "x.png").read_bytes()
+    small = pictures.embedded({"a": png}, budget=10**6)
+    assert all(uri.startswith("data:image/png;base64,") for uri in small["a"].values())
+    tight = pictures.embedded({"a": png, "b": png}, budget=20_000)
+    uris = [uri for steps in tight.values() for uri in steps.values()]
+    assert all(uri.startswith("data:image/webp;base64,") for uri in uris)
+    assert sum(len(uri) for uri in uris) * 3 / 4 < 21_000
+    assert tight == pictures.embedded({"a": png, "b": png}, budget=20_000)
+
+
+# in the browser
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_page_works_in_a_browser_without_a_word_on_the_console(tree):
+    report(config(FATES), tree)
+    with Browser() as browser:
+        browser.open((tree / layout.REPORT / "index.html").as_uri())
+        assert browser.wait_for("document.querySelectorAll('.js-plotly-plot').length > 0 || (scrollTo(0, 2500), false)")
+        browser.run("document.querySelector('#v-r3').scrollIntoView({behavior: 'instant'})")
+        assert browser.wait_for("document.querySelector('[data-chart=\"r3.quality\"].js-plotly-plot') !== null")
+        last = browser.run("document.querySelector('[data-sample=\"r3\"]').src")
+        browser.run("(s => { s.value = 0; s.dispatchEvent(new Event('input')); })(document.querySelector('[data-slide=\"r3\"]'))")
+        assert browser.run("document.querySelector('[data-sample=\"r3\"]').src") != last
+        browser.run("document.querySelector('[data-trace=\"r3\"]').click()")
+        assert browser.run("document.querySelector('[data-trace=\"r3\"]').getAttribute('aria-pressed')") == "false"
+        assert browser.run("[...document.images].every((image) => image.naturalWidth > 0)")
+        browser.resize(400)
+        assert browser.wait_for("document.documentElement.scrollWidth === 400")
+        assert browser.said() == []
+        assert browser.requests() == [(tree / layout.REPORT / "index.html").as_uri()]
+
+
+def test_the_script_is_valid_where_node_is_there():
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    subprocess.run([node, "--check", Path(html.__file__).parent / "page.js"], check=True)

@@ -1,0 +1,166 @@
+"""The node `train@v` for real: processes, checkpoints, kills, outputs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import projects
+import pytest
+
+from stages.store import arrays, layout, records, snapshots, tensors
+
+LONG = projects.TINY.replace("steps: 20", "steps: 400").replace("seeds: 2", "seeds: 4")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A project whose `hinge` was trained."""
+    folder = projects.project(tmp_path_factory.mktemp("train") / "p")
+    for words in (["check"], ["prepare"], ["train", "hinge"]):
+        projects.seesaw(folder, *words)
+    return folder
+
+
+def test_the_run_says_what_was_made(trained):
+    run = json.loads((trained / layout.run("hinge")).read_text())
+    assert run["seeds"] == [0, 1]
+    assert run["snapshots"] == [0, 10, 20]
+    assert [lane["status"] for lane in run["lanes"]] == ["finished", "finished"]
+    assert run["data"]["digest"] == arrays.read_card(trained)["digest"]
+    assert run["cost"]["flops"] == run["cost"]["flops_per_step"] * 20 > 0
+    assert run["cost"]["samples_seen"] == 20 * 16 * 3
+
+
+def test_records_hold_every_recorded_step_and_measure(trained):
+    found = records.read(trained / layout.records("hinge"))
+    assert found.steps.tolist() == [1, 5, 10, 15, 20]
+    assert found.seeds.tolist() == [0, 1]
+    assert np.isfinite(found.values).all()
+    assert found.layers("d_gradient_norm") == ["hidden.0.weight", "hidden.0.bias", "out.weight", "out.bias"]
+    layers = np.stack([found.series("d_gradient_norm", layer) for layer in found.layers("d_gradient_norm")])
+    np.testing.assert_allclose(np.sqrt((layers**2).sum(0)), found.series("d_gradient_norm"), rtol=1e-5)
+
+
+def test_snapshots_hold_every_lane(trained):
+    for step in (0, 10, 20):
+        found = snapshots.read(trained / layout.snapshot("hinge", step))
+        assert {name.split("/")[0] for name in found} == {"generator", "ema", "discriminator"}
+        assert {tensor.shape[0] for tensor in found.values()} == {2}
+
+
+def test_wall_clock_lives_in_the_execution_alone(trained):
+    execution = json.loads((trained / layout.executions("hinge")).read_text())
+    assert execution["timeline"]["step"] == [1, 5, 10, 15, 20]
+    assert execution["started_at"] <= execution["timeline"]["at"][0] <= execution["timeline"]["at"][-1] <= execution["ended_at"]
+    others = [path for path in (trained / "results").rglob("*.json") if "executions" not in path.parts]
+    assert others
+    assert not [path for path in others if execution["host"] in path.read_text() or str(execution["started_at"])[:8] in path.read_text()]
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
+    """SIGKILL of the node alone in mid-training: its workers end, the next run takes up the checkpoint, every output is the undisturbed one."""
+    quick = {"SEESAW_CHECKPOINT_SECONDS": "0.2"}
+    whole, killed = (projects.project(tmp_path / name, LONG) for name in ("whole", "killed"))
+    for folder in (whole, killed):
+        projects.seesaw(folder, "check")
+        projects.seesaw(folder, "prepare")
+    projects.seesaw(whole, "train", "r1", **quick)
+    _kill_in_training(killed, signal.SIGKILL, quick)
+    projects.seesaw(killed, "train", "r1", **quick, SEESAW_WORKERS="1")
+    assert projects.digests(killed) == projects.digests(whole)
+    assert json.loads((killed / layout.executions("r1")).read_text())["resumes"] == 1
+
+
+def test_a_request_to_stop_leaves_a_checkpoint_and_says_so(tmp_path):
+    folder = projects.project(tmp_path / "p", LONG)
+    projects.seesaw(folder, "check")
+    projects.seesaw(folder, "prepare")
+    said = _kill_in_training(folder, signal.SIGINT, {})
+    assert "a checkpoint stands" in said
+    assert not (folder / layout.run("r1")).exists()
+    assert list((folder / ".seesaw/scratch").glob("*/group-0/state-*.safetensors"))
+
+
+def _kill_in_training(folder, number, more) -> str:
+    """Start training, wait for a checkpoint of every group (or the first steps), send the signal; what was said on standard error."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.cli", "train", "r1"], cwd=folder, env=projects.environment(**more), stderr=subprocess.PIPE, text=True
+    )
+    pattern = "*/group-*/state-*.safetensors" if more else "*/group-*/snapshot-00000000.safetensors"
+    deadline = time.monotonic() + 60
+    while len({path.parent for path in (folder / ".seesaw/scratch").glob(pattern)}) < 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    _wait_until_no_worker_lives(folder)
+    return said
+
+
+def _wait_until_no_worker_lives(folder):
+    deadline = time.monotonic() + 30
+    while any(str(folder) in line for line in _command_lines()):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.05)
+
+
+def _command_lines():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                line = file.read().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if "stages.worker" in line:
+            yield line
+
+
+def test_two_at_once_and_one_says_who_holds_it(trained):
+    from filelock import FileLock
+
+    run = json.loads((trained / layout.run("hinge")).read_text())
+    place = next((trained / ".seesaw/scratch").glob(f"{run['fingerprint'][:32]}*"))
+    with FileLock(place / "lock"):
+        said = projects.seesaw(trained, "train", "hinge", expect=1).stderr
+    assert "is being made by another process" in said
+    assert str(place / "lock") in said
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    from stages.store.scratch import Checkpoints
+
+    kept = Checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        kept.save(step, {"step": np.array(step)}, None)
+    (tmp_path / "state-00000003.safetensors").write_bytes(b"broken")
+    step, state = kept.latest()
+    assert (step, int(state["step"])) == (2, 2)
+    assert kept.latest()[0] == 2
+
+
+def test_tensors_are_byte_stable(tmp_path):
+    named = {"b": np.arange(6.0).reshape(2, 3), "a": np.array(True)}
+    tensors.write(tmp_path / "1", named)
+    tensors.write(tmp_path / "2", dict(reversed(named.items())))
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"SEESAW_DEVICE": "tpu"}, "SEESAW_DEVICE is 'tpu': cpu or cuda is needed"),
+        ({"SEESAW_WORKERS": "0"}, "SEESAW_WORKERS is '0': a whole number above 0"),
+    ],
+)
+def test_settings_of_the_machine_are_checked(trained, words, expected):
+    assert expected in projects.seesaw(trained, "train", "r1", expect=1, **words).stderr
+
+
+def test_an_unknown_variant_is_one_line(trained):
+    done = projects.seesaw(trained, "train", "hinje", expect=1)
+    assert done.stderr == "seesaw: unknown variant 'hinje': params.yaml has hinge, r1; did you mean 'hinge'?\n"

@@ -1,0 +1,98 @@
+"""`seesaw ui` with a real server on the loopback address: what it prints, what it serves, and that nothing is left running."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import synthetic
+
+from stages import sync as node
+from stages import ui
+from stages.errors import SeesawError
+from stages.store import tracking
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own
+FATES = {"hinge": "healthy", "wgan_free": "non_finite"}
+SHAPE = synthetic.Shape(seeds=(0, 1), steps=20, record_every=10, snapshots=(0, 20))
+
+
+def get(url: str, body: dict[str, Any] | None = None) -> bytes:
+    """An answer of the server."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return bytes(answer.read())
+
+
+def test_a_real_server_shows_takes_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    root = synthetic.write_results(tmp_path, FATES, SHAPE)
+    summary = node.sync(root)
+    program = f"from pathlib import Path; from stages.ui import ui; ui(Path({str(root)!r}), 0, open_browser=False)"
+    environment = os.environ | {"PYTHONPATH": str(Path(ui.__file__).parent.parent)}
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        printed = "".join(iter(process.stdout.readline, "Ctrl-C ends the server.\n"))
+        address = re.findall(r"http://127\.0\.0\.1:\d+", printed)[0]
+        compare = urllib.parse.unquote_plus(printed.splitlines()[-1])
+        assert all(run_id in compare for run_id in summary.runs.values())
+        assert b"<div id=" in get(address)
+        found = json.loads(get(f"{address}/api/2.0/mlflow/runs/search", {"experiment_ids": [summary.experiment], "max_results": 100}))
+        assert len(found["runs"]) == 2 * 3 + 1
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "through the server")
+        assert node.sync(root).created == 3
+        verified = node.sync(root, verify=True)
+        assert (verified.unchanged, verified.experiment != summary.experiment) == (3, True)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 2
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_named_server_is_only_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tracking.Store(None, "http://tracking:5000/", tmp_path, "7")
+    monkeypatch.setattr(tracking, "open_store", lambda _: store)
+    monkeypatch.setattr(ui, "pages", lambda *_: {"compare": "/#/compare-runs"})
+    ui.ui(tmp_path, open_browser=False)
+    assert capsys.readouterr().out == "compare  http://tracking:5000/#/compare-runs\n"
+
+
+def test_nothing_synced_yet_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synthetic.write_results(tmp_path, FATES, SHAPE)
+    store = tracking.Store(None, "", tmp_path, "1")
+    monkeypatch.setattr(tracking.Store, "of", lambda *_: [])
+    with pytest.raises(SeesawError, match="run `seesaw sync` first"):
+        ui.pages(store, tmp_path)
+
+
+def test_a_taken_port_is_replaced_by_a_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind((ui.HOST, 0))
+        taken.listen()
+        wanted = taken.getsockname()[1]
+        assert ui.free_port(wanted) not in (0, wanted)
+    assert ui.free_port(wanted) == wanted
+
+
+def test_a_server_that_cannot_start_is_said_with_its_log(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], start_new_session=True)
+    with pytest.raises(SeesawError, match=r"ui\.log says why"):
+        ui.wait_until_up(process, "http://127.0.0.1:9", tmp_path / "ui.log")
+    ui.end_group(process)
+    assert process.returncode == 3
