@@ -329,9 +329,12 @@ def _field(case: Case, lane: FrozenLane) -> landscape.Field:
     train = torch.from_numpy(case.train)
     real = train[torch.randint(len(train), (FIELD_BATCH,), generator=generator)].double()[None]
     noise = torch.randn(1, FIELD_BATCH, case.run["config"]["latent"], generator=generator).double()
-    return landscape.Field(
-        list(lane.generator.parameters()), list(lane.discriminator.parameters()), lambda: landscape.Losses(*lane.losses(real, noise))
-    )
+    state = lane.settled(real, noise)
+
+    def losses() -> landscape.Losses:
+        return landscape.Losses(*lane.losses(real, noise, state))
+
+    return landscape.Field(list(lane.generator.parameters()), list(lane.discriminator.parameters()), losses)
 
 
 def _spectrum_json(field: landscape.Field, step: int, depth: Depth, seed: int) -> dict[str, Any]:

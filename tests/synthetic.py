@@ -140,9 +140,12 @@ def run_json(variant: str, verdict: str, shape: Shape, salt: int = 0) -> dict[st
     ends = [lane_end(verdict, i, shape) for i in range(len(shape.seeds))]
     player = {"network": "dcgan" if shape.kind == "image" else "mlp", "width": 16, "depth": 2}
     config = {
-        "loss": {"name": "wasserstein" if variant.startswith("wgan") else "non_saturating"},
-        "penalty": {"name": "gradient_penalty", "weight": 10.0} if variant == "wgan_gp" else {"name": "none"},
-        "constraint": {"name": "none"},
+        "name": variant,
+        "loss": {"name": "wasserstein" if variant.startswith("wgan") else "non_saturating", "arguments": {}},
+        "penalty": {"name": "gradient_penalty", "arguments": {"weight": 10.0}}
+        if variant == "wgan_gp"
+        else {"name": "none", "arguments": {}},
+        "constraint": {"name": "none", "arguments": {}},
         "rules": {"critic_steps": 1, "optimizer": "adam", "generator_lr": 2e-3, "discriminator_lr": 2e-3},
         "generator": player | {"activation": "relu", "normalisation": "batch"},
         "discriminator": player | {"activation": "leaky_relu", "normalisation": "none"},
@@ -151,6 +154,8 @@ def run_json(variant: str, verdict: str, shape: Shape, salt: int = 0) -> dict[st
         "latent": 32,
         "lanes_per_group": 4,
         "record_every": shape.record_every,
+        "seeds": len(shape.seeds),
+        "snapshots": len(shape.snapshots) - 1,
     }
     described = card(shape)
     return {

@@ -330,3 +330,33 @@ class TestPrograms:
     def test_params_are_checked(self, keys: dict, text: str) -> None:
         with pytest.raises(SeesawError, match=text):
             config_of("digits", 2, **keys)
+
+
+def test_a_point_mass_is_met_exactly_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("dirac", 2)
+    prepare(config, tmp_path)
+    write_run(tmp_path, config, 2)
+    point = torch.from_numpy(np.array(arrays.part("test", tmp_path)))[0]
+
+    def network(noise: torch.Tensor) -> torch.Tensor:
+        exact = point.expand(noise.shape[1], -1)
+        return torch.stack([exact, exact + 0.5])
+
+    monkeypatch.setattr(restore, "players", lambda run, tensors: restore.Players(network, network, network))
+    scores = node.evaluate(config, "hinge", tmp_path)
+    names = ("frechet", "precision", "recall", "coverage", "sliced_wasserstein", "memorisation")
+    assert [value(scores, 0, name) for name in names] == [0.0, 1.0, 1.0, 1.0, 0.0, 1.0]
+    assert [value(scores, 1, name) for name in names] == pytest.approx([0.25, 0.0, 0.0, 0.0, 0.5, 0.0])
+    assert {name: scores["floors"][name]["value"] for name in names} == dict(zip(names, [0.0, 1.0, 1.0, 1.0, 0.0, 1.0], strict=True))
+
+
+@pytest.mark.parametrize(("source", "features"), [("stacked_digits", "auto"), ("digits", "random"), ("digits", "identity")])
+def test_every_feature_space_takes_real_networks(source: str, features: str, tmp_path: Path) -> None:
+    config = config_of(source, 2, features=features, draws=2, samples=40)
+    card = prepare(config, tmp_path)
+    write_run(tmp_path, config, 2)
+    scores = node.evaluate(config, "hinge", tmp_path)
+    assert scores["features"] == {"name": card["features"]["name"], "digest": card["features"]["digest"]}
+    assert ("modes" in scores["metrics"]) == (source == "stacked_digits")
+    for lane in range(2):
+        assert value(scores, lane, "frechet") > 1.5 * scores["floors"]["frechet"]["value"]  # untrained

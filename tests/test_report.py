@@ -371,10 +371,15 @@ def test_pictures_are_kept_where_they_fit_and_share_one_encoding_where_not(tmp_p
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_the_page_works_in_a_browser_without_a_word_on_the_console(tree):
-    report(config(FATES), tree)
+def test_the_page_works_in_a_browser_without_a_word_on_the_console(tmp_path):
+    names = ["non_saturating", "r3"]
+    synthetic.write_results(tmp_path, names, SHAPE)
+    edit(tmp_path / layout.diagnostics("r3"), add_landscape)
+    compare(config(names), tmp_path)
+    report(config(names), tmp_path)
+    index = (tmp_path / layout.REPORT / "index.html").as_uri()
     with Browser() as browser:
-        browser.open((tree / layout.REPORT / "index.html").as_uri())
+        browser.open(index)
         assert browser.wait_for("document.querySelectorAll('.js-plotly-plot').length > 0 || (scrollTo(0, 2500), false)")
         browser.run("document.querySelector('#v-r3').scrollIntoView({behavior: 'instant'})")
         assert browser.wait_for("document.querySelector('[data-chart=\"r3.quality\"].js-plotly-plot') !== null")
@@ -384,10 +389,15 @@ def test_the_page_works_in_a_browser_without_a_word_on_the_console(tree):
         browser.run("document.querySelector('[data-trace=\"r3\"]').click()")
         assert browser.run("document.querySelector('[data-trace=\"r3\"]').getAttribute('aria-pressed')") == "false"
         assert browser.run("[...document.images].every((image) => image.naturalWidth > 0)")
+        for control in ("[name=axis][value=flops]", "#log", "[data-all=false]", "[data-all=true]", "[data-copy]"):
+            browser.run(f"document.querySelector('{control}').click()")
+        browser.run("dispatchEvent(new Event('beforeprint'))")
+        assert browser.run("[...document.querySelectorAll('[data-chart]')].every((chart) => chart.matches('.js-plotly-plot'))")
+        browser.run("dispatchEvent(new Event('afterprint'))")
         browser.resize(400)
         assert browser.wait_for("document.documentElement.scrollWidth === 400")
         assert browser.said() == []
-        assert browser.requests() == [(tree / layout.REPORT / "index.html").as_uri()]
+        assert browser.requests() == [index]
 
 
 def test_the_script_is_valid_where_node_is_there():

@@ -15,7 +15,7 @@ import synthetic
 
 from stages import sync as node
 from stages.errors import SeesawError
-from stages.store import layout, tracking
+from stages.store import layout, projection, tracking
 from stages.store.files import read_json, sha256_file, write_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own
@@ -85,7 +85,7 @@ def test_first_sync_shows_the_outputs(root: Path) -> None:
     execution = read_json(root / layout.executions("hinge"), "")
     for name in ("hinge", "hinge · seed 3"):
         assert runs[name]["times"] == (execution["started_at"], execution["ended_at"], "FINISHED")
-        assert runs[name]["params"]["rules.critic_steps"] == "1"
+        assert runs[name]["params"] | {"rules.critic_steps": "1", "loss.name": "non_saturating", "variant": "hinge"} == runs[name]["params"]
         assert runs[name]["data"] == [("digits", read_json(root / layout.CARD, "")["digest"][:36])]
     assert runs["hinge · seed 3"]["parent"] == "hinge"
     assert runs["hinge"]["images"] == {("samples", 0), ("samples", 20)}
@@ -225,6 +225,14 @@ def test_results_that_do_not_belong_together_are_left_out_and_named(root: Path) 
     assert set(summary.runs) == {"hinge"}
     assert [note.split()[0] for note in summary.notes] == ["hinge:", "wgan_free"]
     assert shown(root)["hinge"]["tags"]["verdict"] == "undetermined"
+
+
+def test_parameters_speak_the_words_of_params_yaml(tmp_path: Path) -> None:
+    synthetic.write_results(tmp_path, ["wgan_gp"], SHAPE)
+    (result,), _ = projection.read_results(tmp_path)
+    params = projection.variant_run(result).params
+    assert (params["penalty.weight"], params["penalty.name"]) == ("10.0", "gradient_penalty")
+    assert not [key for key in params if "arguments" in key]
 
 
 def test_removed_variants_are_not_shown(root: Path) -> None:

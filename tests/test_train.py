@@ -62,7 +62,7 @@ def test_wall_clock_lives_in_the_execution_alone(trained):
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
-    """SIGKILL of the node alone in mid-training: its workers end, the next run takes up the checkpoint, every output is the undisturbed one."""
+    """SIGKILL of the node alone in mid-training: its workers end, the next run goes on, every output is the undisturbed one."""
     quick = {"SEESAW_CHECKPOINT_SECONDS": "0.2"}
     whole, killed = (projects.project(tmp_path / name, LONG) for name in ("whole", "killed"))
     for folder in (whole, killed):

@@ -1,7 +1,8 @@
 """One lane of a snapshot held still in float64: its two losses as functions of both players' weights, for measures of the landscape.
 
 Batch statistics are the running ones, spectral norm's vectors are those of the snapshot; neither is differentiated. A penalty's own state
-(LeCam's averages) is what it settles to on the given batch. A lazy penalty counts at its average strength.
+(LeCam's averages) is what it settles to on the given batch, then held. A lazy penalty counts at its average strength. A penalty that cuts
+its points loose from G (`gradient_penalty`'s interpolates) leaves that part of ∂(∇_ψ L_D)/∂θ out; all else is exact.
 """
 
 from collections.abc import Mapping
@@ -43,8 +44,8 @@ class FrozenLane:
     penalty: Penalty
     seed: int
 
-    def losses(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """(L_G, L_D with its penalty) as scalars on data `[1, B, ...]` and noise `[1, B, latent]`.
+    def losses(self, real: Tensor, noise: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(L_G, L_D with its penalty) as scalars on data `[1, B, ...]` and noise `[1, B, latent]`; `state` is `settled`'s.
 
         Unlike in training, the fake batch keeps its graph to G in L_D too, and D its graph in L_G: the gradients ∇_θ L_G and ∇_ψ L_D
         are the same, and their derivatives by the other player's weights exist. Random penalties draw the same numbers at every call.
@@ -56,15 +57,18 @@ class FrozenLane:
         a, b = critic(real), critic(fake)
         loss = self.loss.discriminator(a, b).mean()
         draws = lane_draws([self.seed], "frozen/penalty", 0, 0, real)
-        value = self.penalty.value(critic, real, fake, draws, self._state(a.detach(), b.detach()))
+        value = self.penalty.value(critic, real, fake, draws, state)
         other = a if self.loss.generator_reads_real else b
         return self.loss.generator(other, b).mean(), loss + self.penalty.weight * value.mean()
 
-    def _state(self, real_logits: Tensor, fake_logits: Tensor) -> Mapping[str, Tensor]:
+    @torch.no_grad()
+    def settled(self, real: Tensor, noise: Tensor) -> Mapping[str, Tensor]:
+        """The penalty's own state where it comes to rest on this batch."""
         state: Mapping[str, Tensor] = {name: torch.full((1,), value, dtype=torch.float64) for name, value in self.penalty.state.items()}
         if self.penalty.update is not None:
+            a, b = self.discriminator(real), self.discriminator(self.generator(noise))
             for _ in range(SETTLED):
-                state = self.penalty.update(state, real_logits, fake_logits)
+                state = self.penalty.update(state, a, b)
         return state
 
 

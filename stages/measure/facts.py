@@ -127,6 +127,7 @@ def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
     """The final samples against the standards, and the best against the final."""
     measured = _measured(lane)
     names = ("distance_over_good", "precision_over_floor", "coverage_over_floor", "density_over_floor", "best_over_good", "final_over_best")
+    names += ("best_precision_over_floor", "best_coverage_over_floor")
     if not measured:
         return dict.fromkeys((*names, "loss_of_quality_over_spread"), Fact(None, (), "no snapshot after step 0 has a distance"))
     final, best = measured[-1], min(measured, key=lambda q: (q.distance, q.step))
@@ -143,6 +144,8 @@ def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
         "precision_over_floor": _over_floor("precision", final.precision, standards.floor_precision, at),
         "coverage_over_floor": _over_floor("coverage", final.coverage, standards.floor_coverage, at),
         "density_over_floor": _over_floor("density", final.density, standards.floor_density, at),
+        "best_precision_over_floor": _over_floor("precision", best.precision, standards.floor_precision, (best.step,)),
+        "best_coverage_over_floor": _over_floor("coverage", best.coverage, standards.floor_coverage, (best.step,)),
     } | _loss_of_quality(best, final, standards)
 
 

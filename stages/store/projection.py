@@ -195,9 +195,10 @@ def variant_note(run: Mapping[str, Any], diagnosis: Mapping[str, Any] | None) ->
 
 
 def common_params(result: Result) -> dict[str, str]:
-    """The resolved configuration, flat: `loss.name`, `rules.critic_steps`."""
+    """The resolved configuration, flat and in the words of params.yaml: `loss.name`, `penalty.weight`, `rules.critic_steps`."""
     extra = {"variant": result.variant, "steps": result.run["steps"], "data.digest": result.run["data"]["digest"]}
-    return {key: text(value) for key, value in (flat(result.run["config"]) | extra).items()}
+    config = {key.replace(".arguments.", "."): value for key, value in flat(result.run["config"]).items() if key != "name"}
+    return {key: text(value) for key, value in (config | extra).items()}
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -132,10 +132,11 @@ def exclusive(root: Path, name: str, timeout: float = 600.0) -> Iterator[None]:
 def speaking(uri: str) -> Iterator[None]:
     """MLflow's own errors as one line that names the store and the remedy."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         local = uri.startswith("sqlite")
         remedy = f"delete {uri[10:]}* and run `seesaw sync`" if local else "see that it runs, or unset MLFLOW_TRACKING_URI, and sync again"
         raise SeesawError(f"MLflow at {uri}: {' '.join(str(error).split())[:300]}: {remedy}") from error

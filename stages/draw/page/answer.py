@@ -29,8 +29,6 @@ def _which(first: Mapping[str, Any], comparison: Mapping[str, Any], steps: int, 
     said = [words("answer.first", variant=first["variant"], metric=metric, value=figure(first["median"]), steps=steps, floor=floor)]
     if gravity(first["verdict"]) != GOOD:
         said.append(words("answer.unhealthy", verdict=words.named("verdict", first["verdict"])))
-    if first["doubt"]:
-        said.append(words("answer.doubt", doubt=first["doubt"].rstrip(".")))
     return words("sentence.gap").join(said)
 
 
@@ -43,6 +41,8 @@ def _how_sure(first: Mapping[str, Any], comparison: Mapping[str, Any], words: Wo
     if tied:
         rest = [] if len(tied) <= NAMED_TIES else [words("answer.more", count=len(tied) - NAMED_TIES)]
         said.append(words("answer.tied", others=words.listing(tied[:NAMED_TIES] + rest)))
+    if first["doubt"]:
+        said.append(words("answer.doubt", doubt=first["doubt"].rstrip(".")))
     return words("sentence.gap").join(said)
 
 

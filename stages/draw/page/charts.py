@@ -182,8 +182,7 @@ def _marks(variant: VariantMaterial, chart: str) -> list[dict[str, Any]]:
     marks: dict[tuple[int, ...], list[int]] = {}
     for number, evidence in enumerate(lead_lane(variant.diagnosis)["evidence"], 1):
         if PLACES.get(evidence["measure"], "quality") == chart and evidence["steps"]:
-            steps = evidence["steps"]
-            marks.setdefault((steps[0], steps[-1]) if len(steps) > 1 else (steps[0],), []).append(number)
+            marks.setdefault(tuple(sorted({evidence["steps"][0], evidence["steps"][-1]})), []).append(number)
     return [{"steps": list(steps), "label": ", ".join(str(n) for n in numbers)} for steps, numbers in sorted(marks.items())]
 
 

@@ -2,24 +2,34 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from PIL import Image
 
-BUDGET = 1_900_000  # bytes of all pictures of a page, before base64 adds a third
+TRIED = 6  # pictures an encoding is judged by
+BUDGET = 1_500_000  # bytes of all pictures of a page, before base64 adds a third
+
+
+Encode = Callable[[bytes], tuple[str, bytes]]
 
 
 def embedded(pictures: Mapping[str, Mapping[int, bytes]], budget: int = BUDGET) -> dict[str, dict[int, str]]:
     """Data URIs by variant and step: the PNGs as they are where they fit the budget together, else WebP of falling quality and size.
 
-    The same encoding for every picture, so that no variant looks better for being small. The last encoding stands even if it is too big.
+    The same encoding for every picture, so that no variant looks better for being small. It is chosen on a few pictures, so that the
+    whole is near the budget, not surely below it.
     """
-    encoded: dict[str, dict[int, tuple[str, bytes]]] = {}
-    for encode in ENCODINGS:
-        encoded = {name: {step: encode(png) for step, png in sorted(steps.items())} for name, steps in pictures.items()}
-        if sum(len(data) for steps in encoded.values() for _, data in steps.values()) <= budget:
-            break
-    return {name: {step: _uri(*pair) for step, pair in steps.items()} for name, steps in encoded.items()}
+    encode = _fitting([png for steps in pictures.values() for _, png in sorted(steps.items())], budget)
+    return {name: {step: _uri(*encode(png)) for step, png in sorted(steps.items())} for name, steps in pictures.items()}
+
+
+def _fitting(pngs: Sequence[bytes], budget: int) -> Encode:
+    """The first encoding with which all pictures are expected to fit; the last one where none does."""
+    if sum(map(len, pngs)) <= budget:
+        return _png
+    tried = pngs[:: max(1, len(pngs) // TRIED)]
+    smaller = [encode for encode in SMALLER if sum(len(encode(png)[1]) for png in tried) / len(tried) * len(pngs) <= budget]
+    return smaller[0] if smaller else SMALLER[-1]
 
 
 def _uri(kind: str, data: bytes) -> str:
@@ -30,8 +40,8 @@ def _png(data: bytes) -> tuple[str, bytes]:
     return "png", data
 
 
-def _webp(quality: int, shrink: int) -> Callable[[bytes], tuple[str, bytes]]:
-    """Quality 100 is lossless; each side is divided by `shrink`."""
+def _webp(quality: int, shrink: int) -> Encode:
+    """Lossy, each side divided by `shrink`."""
 
     def encode(data: bytes) -> tuple[str, bytes]:
         with Image.open(io.BytesIO(data)) as opened:
@@ -39,10 +49,10 @@ def _webp(quality: int, shrink: int) -> Callable[[bytes], tuple[str, bytes]]:
         if shrink > 1:
             image = image.resize((max(1, image.width // shrink), max(1, image.height // shrink)), Image.Resampling.BOX)
         target = io.BytesIO()
-        image.save(target, "WEBP", lossless=quality == 100, quality=quality, method=4)
+        image.save(target, "WEBP", quality=quality, method=2)
         return "webp", target.getvalue()
 
     return encode
 
 
-ENCODINGS = (_png, _webp(100, 1), _webp(80, 1), _webp(50, 1), _webp(50, 2), _webp(30, 4))
+SMALLER = (_webp(85, 1), _webp(60, 1), _webp(60, 2), _webp(40, 4))
