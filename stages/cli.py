@@ -1,5 +1,6 @@
 """The command line: each command is a few lines, and imports torch or mlflow only when it runs."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,12 +83,20 @@ def diagnose(variant: Name) -> None:
 
 
 @app.command()
-def evaluate(variant: Name) -> None:
-    """Judge the samples of a variant (a node)."""
+def evaluate(
+    variant: Annotated[str | None, typer.Argument(help="a variant of params.yaml")] = None,
+    samples: Annotated[Path | None, typer.Option(help="samples of another generator: a folder of images, .npy, .npz or .zip")] = None,
+) -> None:
+    """Judge the samples of a variant (a node), or somebody else's with --samples (prints JSON)."""
     from stages import evaluate as node
 
     config, root = _begin()
-    node.evaluate(config, variant, root)
+    if (variant is None) == (samples is None):
+        raise SeesawError("evaluate takes a VARIANT or --samples PATH, one of the two")
+    if samples is not None:
+        typer.echo(json.dumps(node.score_samples(config, samples, root), indent=2))
+    else:
+        node.evaluate(config, str(variant), root)
 
 
 @app.command()

@@ -31,7 +31,8 @@ from stages.store.files import read_json, write_json
 ITEMS = 10_000  # train items, at most, that floors and baseline are drawn from
 REFERENCE = 2_000  # held-out items, at most, that samples are judged against
 SMALLEST = 32  # held-out items below which half of the train part stands in for them
-FIELD_BATCH = 32  # items and noises that the landscape is measured on
+FIELD_BATCH = 32  # items and noises that the landscape is measured on, fewer (at least 8) for players of more than FIELD_SIZE parameters
+FIELD_SIZE = 50_000
 PROBE_BATCH = 64
 PROBE_LR = 1e-3
 ROWS = 60  # steps, at most, in the story's heat maps
@@ -300,7 +301,7 @@ def read_landscape(case: Case) -> dict[str, Any] | None:
     steps = list(case.snapshots)
     rows = [_terrain(case, index, steps[0], steps[-1], depth) for index in case.alive[: depth.spectra]]
     frozen = "float64, one fixed batch and noise, running batch statistics, frozen spectral-norm vectors, penalty included"
-    return {"frozen": frozen, "batch": FIELD_BATCH, "lanes": rows} if rows and len(steps) > 1 else None
+    return {"frozen": frozen, "batch": _field_batch(case), "lanes": rows} if rows and len(steps) > 1 else None
 
 
 def _terrain(case: Case, index: int, start: int, end: int, depth: Depth) -> dict[str, Any]:
@@ -324,11 +325,18 @@ def _terrain(case: Case, index: int, start: int, end: int, depth: Depth) -> dict
     }
 
 
+def _field_batch(case: Case) -> int:
+    """Decided by counts, so that no clock decides it."""
+    parameters = sum(tensor[0].numel() for name, tensor in case.snapshots[0].items() if not name.startswith("ema/"))
+    return max(8, min(FIELD_BATCH, FIELD_BATCH * FIELD_SIZE // max(1, parameters)))
+
+
 def _field(case: Case, lane: FrozenLane) -> landscape.Field:
     generator = stream(case.config.diagnose.seed, "landscape")
     train = torch.from_numpy(case.train)
-    real = train[torch.randint(len(train), (FIELD_BATCH,), generator=generator)].double()[None]
-    noise = torch.randn(1, FIELD_BATCH, case.run["config"]["latent"], generator=generator).double()
+    batch = _field_batch(case)
+    real = train[torch.randint(len(train), (batch,), generator=generator)].double()[None]
+    noise = torch.randn(1, batch, case.run["config"]["latent"], generator=generator).double()
     state = lane.settled(real, noise)
 
     def losses() -> landscape.Losses:

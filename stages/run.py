@@ -20,7 +20,7 @@ def run(config: Config, root: Path, targets: Sequence[str]) -> None:
     reproduce(root, targets)
     from stages.sync import sync  # mlflow is slow to import, and dvc may have failed
 
-    print(sync(root))
+    print(sync(root, progress=lambda name: print(f"mlflow   {name}", flush=True)))
     if (root / layout.COMPARISON).exists():
         print(verdict_table(config, root))
     print(f"report   {root / layout.REPORT / 'index.html'}")

@@ -372,7 +372,7 @@ def test_pictures_are_kept_where_they_fit_and_share_one_encoding_where_not(tmp_p
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_the_page_works_in_a_browser_without_a_word_on_the_console(tmp_path):
-    names = ["non_saturating", "r3"]
+    names = {"non_saturating": "healthy", "r3": "mode_collapse"}
     synthetic.write_results(tmp_path, names, SHAPE)
     edit(tmp_path / layout.diagnostics("r3"), add_landscape)
     compare(config(names), tmp_path)

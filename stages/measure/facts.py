@@ -180,18 +180,24 @@ def _course(lane: Lane) -> dict[str, Fact]:
 
 
 def _improvement(lane: Lane) -> dict[str, Fact]:
+    """From the last snapshot within three quarters of the run to the final one: as a share, in spreads, and in relapses."""
     measured = [q for q in lane.quality if q.distance is not None]
     earlier = [q for q in measured if q.step <= 0.75 * lane.steps]
     if not earlier or len(measured) < 2:
-        return dict.fromkeys(("improvement", "improvement_over_spread"), Fact(None, (), "too few snapshots to see the last quarter"))
+        names = ("improvement", "improvement_over_spread", "improvement_over_relapse")
+        return dict.fromkeys(names, Fact(None, (), "too few snapshots to see the last quarter"))
     before, final = earlier[-1], measured[-1]
-    steps, change = (before.step, final.step), _number(before.distance) - _number(final.distance)
-    share = Fact(
-        _ratio(change, _number(before.distance)),
-        steps,
-        f"distance {_number(before.distance):.4g} at step {before.step}, {_number(final.distance):.4g} at step {final.step}",
-    )
-    return {"improvement": share, "improvement_over_spread": _over_spread(change, before, final)}
+    steps, values = (before.step, final.step), [_number(q.distance) for q in measured]
+    change = _number(before.distance) - values[-1]
+    relapse = max(0.0, *(after - one for one, after in itertools.pairwise(values)))
+    text = f"distance {_number(before.distance):.4g} at step {before.step}, {values[-1]:.4g} at step {final.step}"
+    return {
+        "improvement": Fact(_ratio(change, _number(before.distance)), steps, text),
+        "improvement_over_spread": _over_spread(change, before, final),
+        "improvement_over_relapse": Fact(
+            _ratio(change, relapse), steps, f"{text}; the largest relapse between snapshots was {relapse:.4g}"
+        ),
+    }
 
 
 def _turns(measured: Sequence[SnapshotQuality]) -> dict[str, Fact]:

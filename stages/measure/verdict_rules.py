@@ -80,7 +80,8 @@ RULES = (
             (
                 Condition("improvement", "above", 0.1, 0.02),
                 Condition("improvement_over_spread", "above", 2.0, 0.5),
-                Condition("final_over_best", "below", 1.1, 0.05),  # recovering from a bad turn is not improving
+                Condition("final_over_best", "below", 1.1, 0.05),  # recovering from a bad turn is not improving ...
+                Condition("improvement_over_relapse", "above", 2.0, 0.2),  # ... nor is a swing that happens to end low
             ),
         ),
         "the samples are not good yet, and the last quarter still improved them by more than their spread",

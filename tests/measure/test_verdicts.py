@@ -146,6 +146,12 @@ def test_recovering_from_a_bad_turn_is_not_undertrained():
     assert verdict(lane(quality([50, 20, 12, 40, 30, 25], precision=0.1, coverage=0.1))).verdict != "undertrained"
 
 
+def test_a_swing_that_ends_low_is_not_undertrained():
+    """It went up by 27 once, so that the 29 it came down at the end say nothing."""
+    looks = quality([68, 76, 62, 89, 63, 60], precision=0.01, coverage=0.02)
+    assert verdict(lane(looks)).verdict not in ("undertrained", "healthy")
+
+
 def test_a_small_fall_below_the_floor_is_no_late_collapse():
     """Distances below the floor are sampling error: 0.2 to 0.9 with a floor of 1 is no change."""
     assert verdict(lane(quality([50, 20, 0.2, 0.9, 0.9, 0.9], spread=0.01))).verdict == "healthy"
