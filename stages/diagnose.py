@@ -117,7 +117,9 @@ def read_case(config: Config, variant: str, root: Path) -> Case:
     if run["data"]["digest"] != card["digest"]:
         raise SeesawError(f"{variant} was trained on other data than {layout.PREPARED} holds: {remedy}")
     known = records.read(root / layout.records(variant))
-    if known.steps[-1] < max(lane["step"] for lane in run["lanes"]) - config.train.record_every or len(known.seeds) != len(run["seeds"]):
+    if known.steps[-1] < max(lane["step"] for lane in run["lanes"]) - run["config"]["record_every"] or len(known.seeds) != len(
+        run["seeds"]
+    ):
         raise SeesawError(f"{root / layout.records(variant)} ends at step {known.steps[-1]} before its run does: {remedy}")
     tensors = {step: snapshots.read(root / layout.snapshot(variant, step), remedy) for step in run["snapshots"]}
     rng = np.random.default_rng([config.diagnose.seed, 0])

@@ -20,9 +20,9 @@ train:
   generator: {network: auto, width: 8, depth: 1, activation: relu, normalisation: none}
   discriminator: {network: auto, width: 8, depth: 1, activation: leaky_relu, normalisation: none}
   rules: {generator_lr: 1e-3, discriminator_lr: 1e-3}
-evaluate: {samples: 32, draws: 2}
+evaluate: {features: auto, trust: false, samples: 32, draws: 2}
 diagnose: {samples: 32}
-compare: {baseline: hinge}
+compare: {baseline: hinge, primary: frechet}
 variants:
   hinge: {loss: {name: hinge}, penalty: {name: none}, constraint: {name: none}}
   r1: {loss: {name: non_saturating}, penalty: {name: r1, weight: 1.0}, constraint: {name: none}}

@@ -68,7 +68,7 @@ def train(root: Path, name: str, statuses=None, **filled) -> None:
     for measure, number in filled.items():
         values[:, COLUMNS.index((measure, ""))] = np.asarray(number)[..., None]
     records.write(root / layout.records(name), COLUMNS, seeds, recorded, values)
-    shared = {key: getattr(config.train, key) for key in ("seeds", "steps", "batch", "latent")}
+    shared = {key: getattr(config.train, key) for key in ("seeds", "steps", "batch", "latent", "record_every")}
     run = {
         "variant": name,
         "fingerprint": "f" * 64,

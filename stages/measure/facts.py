@@ -15,6 +15,11 @@ import numpy as np
 
 from stages.measure.verdict_rules import GOOD_BASELINES, GOOD_FLOORS, GOOD_SHARE
 
+QUALITY = (
+    *("distance_over_good", "precision_over_floor", "coverage_over_floor", "density_over_floor"),
+    *("best_over_good", "best_precision_over_floor", "best_coverage_over_floor", "final_over_best", "loss_of_quality_over_spread"),
+)
+
 
 class Fact(NamedTuple):
     """A number, the steps behind it, and a sentence (the reason when there is no number)."""
@@ -126,10 +131,8 @@ def _measured(lane: Lane) -> list[SnapshotQuality]:
 def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
     """The final samples against the standards, and the best against the final."""
     measured = _measured(lane)
-    names = ("distance_over_good", "precision_over_floor", "coverage_over_floor", "density_over_floor", "best_over_good", "final_over_best")
-    names += ("best_precision_over_floor", "best_coverage_over_floor")
     if not measured:
-        return dict.fromkeys((*names, "loss_of_quality_over_spread"), Fact(None, (), "no snapshot after step 0 has a distance"))
+        return dict.fromkeys(QUALITY, Fact(None, (), "no snapshot after step 0 has a distance"))
     final, best = measured[-1], min(measured, key=lambda q: (q.distance, q.step))
     at = (final.step,)
     return {

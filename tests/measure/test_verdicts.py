@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -317,3 +318,12 @@ def test_shares_sum_to_one_and_tell_which_cell():
     left, right = (look(stick, 1, one, one).shares for one in (Encoded(mixture(100, [0], rng)), Encoded(mixture(100, [4], rng))))
     assert sum(left) == pytest.approx(1.0)
     assert sum(min(a, b) for a, b in zip(left, right, strict=True)) == 0.0
+
+
+def test_the_page_on_verdicts_states_every_rule_with_its_thresholds():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    for rule in RULES:
+        for condition in (one for way in rule.ways for one in way):
+            assert f"`{condition.measure}`" in rows[rule.verdict]
+            assert f"{condition.threshold:g}" in rows[rule.verdict]
