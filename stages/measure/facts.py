@@ -42,12 +42,15 @@ class Series:
 
     def late(self) -> np.ndarray:
         """Finite values of the last quarter of the steps."""
-        return _finite(self.values[self.steps > 0.75 * self.steps[-1]])
+        return _finite(self.values[self._in_late()])
 
     def late_steps(self) -> tuple[int, ...]:
         """First and last step of the last quarter."""
-        late = self.steps[self.steps > 0.75 * self.steps[-1]]
+        late = self.steps[self._in_late()]
         return (int(late[0]), int(late[-1]))
+
+    def _in_late(self) -> np.ndarray:
+        return self.steps > 0.75 * self.steps.max(initial=0)  # a lane that died before the first record has none
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,12 @@ def test_a_missing_measure_is_named_and_never_a_number():
     assert judge(known).verdict == "undetermined"
 
 
+def test_a_lane_that_died_before_its_first_record_is_judged_all_the_same():
+    none = Series(np.empty(0, int), np.empty(0))
+    found = verdict(replace(STAGED["non_finite"], records=dict.fromkeys(calm(), none), steps=3))
+    assert (found.verdict, found.evidence[0].steps) == ("non_finite", (3,))
+
+
 def test_samples_that_are_not_finite_are_a_non_finite_verdict():
     looks = [*GOOD[:-1], SnapshotQuality(1000, None, None, None, None, finite=False)]
     assert verdict(lane(looks)).verdict == "non_finite"
