@@ -1,5 +1,6 @@
 """Small games for tests."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,11 @@ def variant(
         generator=Player(network, 4, 1, "relu", generator_normalisation),  # type: ignore[arg-type]
         discriminator=Player(network, 4, 1, "leaky_relu", discriminator_normalisation),  # type: ignore[arg-type]
     )
+
+
+def replaced(of: Variant, **changes: Any) -> Variant:
+    """The variant with other parts."""
+    return dataclasses.replace(of, **changes)
 
 
 def game(of: Variant, seeds: list[int], steps: int = 100, dtype: torch.dtype = torch.float64, batch: int = 4) -> Game:
