@@ -30,6 +30,7 @@ def variant(
     network: str = "mlp",
     generator_normalisation: str = "batch",
     discriminator_normalisation: str = "none",
+    minibatch_std: bool = False,
     **rules: Any,
 ) -> Variant:
     """A variant of width 4 with Adam at 1e-3."""
@@ -40,7 +41,7 @@ def variant(
         constraint=part("constraint", constraint),
         rules=Rules(**{"generator_lr": 1e-3, "discriminator_lr": 1e-3, **rules}),
         generator=Player(network, 4, 1, "relu", generator_normalisation),  # type: ignore[arg-type]
-        discriminator=Player(network, 4, 1, "leaky_relu", discriminator_normalisation),  # type: ignore[arg-type]
+        discriminator=Player(network, 4, 1, "leaky_relu", discriminator_normalisation, minibatch_std),  # type: ignore[arg-type]
     )
 
 
