@@ -287,6 +287,8 @@ def _check_values(config: Config) -> None:
     _at_least("evaluate.samples", config.evaluate.samples, 16)
     _at_least("evaluate.draws", config.evaluate.draws, 2)
     _check_features(config.evaluate)
+    if data.source in VECTORS:
+        _check_vectors(config)
     _at_least("diagnose.samples", config.diagnose.samples, 16)
     _within("compare.alpha", config.compare.alpha, 1e-6, 0.5)
     if config.compare.baseline not in config.variants:
@@ -299,11 +301,19 @@ def _check_values(config: Config) -> None:
         _check_rules(f"variants.{name}.rules", variant.rules)
         if train.batch % variant.rules.pack:
             raise SeesawError(f"variants.{name}.rules.pack is {variant.rules.pack}: it does not divide train.batch ({train.batch})")
-        if variant.rules.augment != "none" and data.source in VECTORS:
-            raise SeesawError(
-                f"variants.{name}.rules.augment is {variant.rules.augment!r}: it is for images, and data.source {data.source} gives vectors; "
-                "allowed is none"
-            )
+
+
+def _check_vectors(config: Config) -> None:
+    """What only images allow, asked of a source whose items are vectors."""
+    gives, features = f"data.source {config.data.source} gives vectors", config.evaluate.features
+    needed = {"classifier": "labelled images", "random": "images"}
+    if features in needed:
+        raise SeesawError(
+            f"evaluate.features is {features!r}: it needs {needed[features]}, and {gives}; allowed are auto, identity, file:PATH"
+        )
+    for name, variant in config.variants.items():
+        if variant.rules.augment != "none":
+            raise SeesawError(f"variants.{name}.rules.augment is {variant.rules.augment!r}: it is for images, and {gives}; allowed is none")
 
 
 def _check_features(evaluate: Evaluate) -> None:
