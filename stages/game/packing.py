@@ -13,8 +13,8 @@ def packed(x: Tensor, pack: int) -> Tensor:
     batches are checked). Penalties on input gradients stay per sample, the gradient of a pack's logit by one of its samples: a pack's
     whole squared norm is m times their mean. Source: Lin et al. 2018 (PacGAN), section 3 (PacGAN-m; m = 2 to 4).
     """
-    whole = x[:, : x.shape[1] // pack * pack]
-    return whole.unflatten(1, (-1, pack)).flatten(2, 3)
+    count = x.shape[1] // pack
+    return x[:, : count * pack].unflatten(1, (count, pack)).flatten(2, 3)
 
 
 def stacked_shape(shape: tuple[int, ...], pack: int) -> tuple[int, ...]:

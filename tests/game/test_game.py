@@ -67,9 +67,10 @@ def test_no_half_life_is_no_average():
     assert torch.equal(one.ema, one.generator.vector)
 
 
+@pytest.mark.parametrize("rules", [{}, {"pack": 2}, {"minibatch_std": True}], ids=str)
 @pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
-def test_a_snapshot_rebuilds_the_players(network):
-    of = games.variant("hinge", "none", "spectral_norm", network)
+def test_a_snapshot_rebuilds_the_players(network, rules):
+    of = games.variant("hinge", "none", "spectral_norm", network, **rules)
     one = games.play(games.game(of, [0, 1], dtype=torch.float32), 3)
     config = {**dataclasses.asdict(of), "latent": one.latent}
     rebuilt = players({"config": config, "data": {"shape": list(one.shape)}, "seeds": [0, 1]}, one.snapshot())

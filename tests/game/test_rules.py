@@ -125,6 +125,7 @@ def test_a_packed_d_gives_one_logit_for_consecutive_samples():
     torch.testing.assert_close(logits, plain(torch.cat([x[:, 0::2], x[:, 1::2]], 2)))
     assert list(one.discriminator.module.state_dict()) == list(plain.state_dict())
     assert torch.equal(one.discriminator.module(x[:, :5]), logits[:, :2])
+    assert one.discriminator.module(x[:, :1]).shape == (2, 0)
 
 
 def test_a_pack_of_images_is_stacked_along_channels():
