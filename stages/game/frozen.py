@@ -1,8 +1,7 @@
 """One lane of a snapshot held still in float64: its two losses as functions of both players' weights, for measures of the landscape.
 
 Batch statistics are the running ones, spectral norm's vectors are those of the snapshot; neither is differentiated. A penalty's own state
-(LeCam's averages) is what it settles to on the given batch. A lazy penalty counts at its average strength. Rules that act between the
-losses and the weights or on D's view (method, balance, schedule, augmentation, instance noise) are no part of these losses.
+(LeCam's averages) is what it settles to on the given batch. A lazy penalty counts at its average strength.
 """
 
 from collections.abc import Mapping

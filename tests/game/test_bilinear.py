@@ -71,7 +71,7 @@ def test_optimistic_sgd_follows_its_recursion_and_rate(h):
 
 @pytest.mark.parametrize(("h", "converges"), [(0.57, True), (0.585, False)])
 def test_optimistic_sgd_converges_below_one_over_root_three(h, converges):
-    r = norms(path(h, 2000, "optimistic_sgd"))
+    r = norms(path(h, 600, "optimistic_sgd"))
     assert (r[-1] < 1e-2 * r[100]) if converges else (r[-1] > 1e2 * r[100])
 
 
