@@ -1,4 +1,4 @@
-"""`python -m stages.conventions` assembles docs/conventions.md from the docstrings of the catalogue.
+"""`python -m stages.conventions` assembles docs/conventions.md from the docstrings of the catalogue and of the rules.
 
 The docstrings are read with `ast`: no part is imported, and the page depends on their text alone.
 """
@@ -12,6 +12,24 @@ from stages.store import catalogue, files
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "conventions.md"
 HEADINGS = {"loss": "Losses", "penalty": "Penalties", "constraint": "Constraints"}
+# A value of a rule, or a rule, and where its docstring stands.
+RULES = {
+    "method: extra_gradient": "extra_gradient.extra_gradient",
+    "method: consensus": "consensus.consensus",
+    "optimizer: sgd": "optimizers.Sgd",
+    "optimizer: adam": "optimizers.Adam",
+    "optimizer: rmsprop": "optimizers.RmsProp",
+    "optimizer: optimistic_sgd, optimistic_adam, optimistic_rmsprop": "optimizers.Optimistic",
+    "schedule": "motion.Scheduled",
+    "gradient_clip": "motion.Clipped",
+    "instance_noise": "views.InstanceNoise",
+    "balance: adaptive": "balance.Adaptive",
+    "pack": "packing.packed",
+    "augment": "augmentation.Augmentation",
+    "augment: diffaugment": "augmentation.diffaugment",
+    "augment: ada": "augmentation.ada",
+    "discriminator.minibatch_std": "lanes.LinearWithSpread",
+}
 OPENING = """# Conventions: every part of the game, and how its numbers convert
 
 Assembled from the docstrings by `python -m stages.conventions`; edit those, not this page. A part's heading is its file name, its factory's
@@ -34,7 +52,32 @@ What holds for all of them:
 def page() -> str:
     """The whole page as Markdown."""
     parts = [f"\n## {HEADINGS[kind]}\n" + "".join(_entry(kind, name) for name in catalogue.names(kind)) for kind in HEADINGS]
-    return OPENING + "".join(parts)
+    return OPENING + "".join(parts) + _rules()
+
+
+def _rules() -> str:
+    """The keys of `rules` as a table, then what their values do."""
+    rows = [f"| `{key}` | {default} | {words} |" for key, default, words in rule_keys()]
+    table = "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+    entries = [f"\n### {title}\n\n{_markdown(_docstring_of(place))}\n" for title, place in RULES.items()]
+    return f"\n## Rules\n\nKeys of `train.rules` and of a variant's `rules`.\n\n{table}\n" + "".join(entries)
+
+
+def rule_keys() -> list[tuple[str, str, str]]:
+    """Every field of `Rules`: its name, its default, and its values or the comment beside it."""
+    source = (catalogue.GAME / "spec.py").read_text(encoding="utf-8")
+    rules = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "Rules")
+    return [_rule(node, source.splitlines()[node.lineno - 1]) for node in rules.body if isinstance(node, ast.AnnAssign)]
+
+
+def _rule(node: ast.AnnAssign, line: str) -> tuple[str, str, str]:
+    words = re.findall(r"\"(\w+)\"", ast.unparse(node.annotation).replace("'", '"'))
+    comment = line.partition("# ")[2].replace("|", "\\|")
+    return (
+        ast.unparse(node.target),
+        str(ast.literal_eval(node.value or ast.Constant(""))),
+        "; ".join(filter(None, [", ".join(words), comment])),
+    )
 
 
 def _entry(kind: str, name: str) -> str:
@@ -48,12 +91,17 @@ def _keys(kind: str, name: str) -> str:
 
 
 def _docstring(kind: str, name: str) -> str:
-    path = catalogue.GAME / catalogue.KINDS[kind] / f"{name}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    factory = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
-    text = ast.get_docstring(factory)
+    return _docstring_of(f"{catalogue.KINDS[kind]}.{name}.{name}")
+
+
+def _docstring_of(place: str) -> str:
+    """The docstring of a function or class of stages/game, given as `module.name`."""
+    *module, name = place.split(".")
+    tree = ast.parse(catalogue.GAME.joinpath(*module).with_suffix(".py").read_text(encoding="utf-8"))
+    found = next(node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name)
+    text = ast.get_docstring(found)
     if not text:
-        raise ValueError(f"{path.name}: the factory {name} has no docstring")
+        raise ValueError(f"{place} has no docstring")
     return inspect.cleandoc(text)
 
 

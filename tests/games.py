@@ -1,5 +1,6 @@
 """Small games for tests."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ def variant(
     network: str = "mlp",
     generator_normalisation: str = "batch",
     discriminator_normalisation: str = "none",
+    minibatch_std: bool = False,
     **rules: Any,
 ) -> Variant:
     """A variant of width 4 with Adam at 1e-3."""
@@ -39,8 +41,13 @@ def variant(
         constraint=part("constraint", constraint),
         rules=Rules(**{"generator_lr": 1e-3, "discriminator_lr": 1e-3, **rules}),
         generator=Player(network, 4, 1, "relu", generator_normalisation),  # type: ignore[arg-type]
-        discriminator=Player(network, 4, 1, "leaky_relu", discriminator_normalisation),  # type: ignore[arg-type]
+        discriminator=Player(network, 4, 1, "leaky_relu", discriminator_normalisation, minibatch_std),  # type: ignore[arg-type]
     )
+
+
+def replaced(of: Variant, **changes: Any) -> Variant:
+    """The variant with other parts."""
+    return dataclasses.replace(of, **changes)
 
 
 def game(of: Variant, seeds: list[int], steps: int = 100, dtype: torch.dtype = torch.float64, batch: int = 4) -> Game:

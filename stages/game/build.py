@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stages.game import packing
+from stages.game.combinations import combination_mistakes
 from stages.game.lanes import Weighted, has_batch_statistics
 from stages.game.spec import Part, Player, Rules, Variant, network_for
 from stages.game.streams import stream
@@ -41,11 +43,8 @@ def objective(variant: Variant) -> Objective:
         catalogue_part("constraint", variant.constraint),
         variant.rules,
     )
-    if built.penalty.differentiates_input and variant.discriminator.normalisation == "batch":
-        raise ValueError(
-            f"batch norm in the discriminator with penalty {variant.penalty.name}: the gradient at one sample would depend on the others; "
-            "use normalisation layer or none"
-        )
+    for mistake in combination_mistakes(variant, built.loss, built.penalty):
+        raise ValueError(mistake)
     return built
 
 
@@ -56,12 +55,14 @@ def generator(player: Player, shape: tuple[int, ...], latent: int, seeds: Sequen
 
 
 def discriminator(
-    player: Player, shape: tuple[int, ...], seeds: Sequence[int], constraint: Constraint, dtype: torch.dtype = torch.float32
+    player: Player, shape: tuple[int, ...], seeds: Sequence[int], constraint: Constraint, dtype: torch.dtype = torch.float32, pack: int = 1
 ) -> nn.Module:
-    """D of all lanes with each lane's initial weights and its constraint attached."""
+    """D of all lanes with each lane's initial weights and its constraint attached; one logit for each `pack` samples."""
     network = catalogue_part("network", Part(network_for(player, shape), {}))
-    built = initialise(network.discriminator(len(seeds), shape, player).to(dtype), "discriminator", seeds)
+    seen = packing.stacked_shape(shape, pack)
+    built = initialise(network.discriminator(len(seeds), seen, player).to(dtype), "discriminator", seeds)
     constraint.attach(built)
+    packing.attach(built, pack)
     return built
 
 
@@ -114,6 +115,10 @@ class Flat:
 
     def lane_mask(self, lanes: Tensor) -> Tensor:
         """A boolean per lane `[L]` spread over `vector`."""
+        return self.spread(lanes)
+
+    def spread(self, lanes: Tensor) -> Tensor:
+        """A number per lane `[L]` spread over `vector`."""
         return torch.cat([lanes.repeat_interleave(parameter.numel() // self.lanes) for parameter in self.parameters])
 
     def lane_norms(self, vector: Tensor) -> Tensor:

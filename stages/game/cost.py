@@ -10,6 +10,8 @@ from torch.utils.flop_counter import flop_registry
 from stages.game.game import Game
 from stages.game.loop import play_turn
 
+EVALUATIONS = {"gradient": 1, "extra_gradient": 2, "consensus": 2}  # how often a method goes through its batch in one move
+
 
 class FlopCount(TorchDispatchMode):
     """Adds up the operations of matrix products and convolutions, backwards and double backwards included (2 a multiply-add).
@@ -42,7 +44,8 @@ def samples_per_step(game: Game) -> int:
     """Real and generated samples of one lane that go through a player in one generator step."""
     rules = game.variant.rules
     in_generator_step = 2 if game.objective.loss.generator_reads_real else 1
-    return game.batch * (2 * rules.critic_steps + in_generator_step * rules.generator_steps)
+    once = game.batch * (2 * rules.critic_steps + in_generator_step * rules.generator_steps)
+    return once * EVALUATIONS[rules.method]
 
 
 def parameters(game: Game) -> dict[str, int]:

@@ -5,9 +5,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from stages.game.augmentation import ada, diffaugment
+from stages.game.balance import Balance, balance
 from stages.game.build import Flat, Objective, discriminator, generator, objective
-from stages.game.optimizers import Optimizer, optimizer
-from stages.game.spec import Variant
+from stages.game.combinations import data_mistakes
+from stages.game.motion import motion
+from stages.game.optimizers import Optimizer
+from stages.game.spec import Rules, Variant
+from stages.game.views import InstanceNoise, Veil
 
 EMA_RAMP = 0.05  # the half-life is at most this share of the steps already done (Karras et al. 2020, G's average)
 
@@ -33,11 +38,17 @@ class Game:
         self.variant, self.shape, self.latent, self.batch, self.steps = variant, shape, latent, batch, steps
         self.seeds = tuple(seeds)
         self.objective: Objective = objective(variant)
+        for mistake in data_mistakes(variant, shape, batch):
+            raise ValueError(mistake)
         rules = variant.rules
         self.generator = Flat(generator(variant.generator, shape, latent, seeds, dtype).to(device))
-        self.discriminator = Flat(discriminator(variant.discriminator, shape, seeds, self.objective.constraint, dtype).to(device))
-        self.generator_optimizer: Optimizer = optimizer(self.generator.vector, rules.generator_lr, rules)
-        self.discriminator_optimizer: Optimizer = optimizer(self.discriminator.vector, rules.discriminator_lr, rules)
+        self.discriminator = Flat(
+            discriminator(variant.discriminator, shape, seeds, self.objective.constraint, dtype, rules.pack).to(device)
+        )
+        self.generator_optimizer: Optimizer = motion(self.generator, rules.generator_lr, rules, self.done)
+        self.discriminator_optimizer: Optimizer = motion(self.discriminator, rules.discriminator_lr, rules, self.done)
+        self.balance: Balance = balance(self.like, len(seeds), rules)
+        self.veils: tuple[Veil, ...] = veils(self.like, len(seeds), rules, steps)
         self.ema = self.generator.vector.clone()
         self.ema_buffers = [buffer.clone() for buffer in self.generator.module.buffers()]
         self.penalty_state: Mapping[str, Tensor] = {
@@ -47,6 +58,10 @@ class Game:
         self.died_at = torch.zeros(len(seeds), dtype=torch.int64)
         self.step = 0
         self.critic_step = 0
+
+    def done(self) -> float:
+        """The share of the run before the present turn."""
+        return self.step / self.steps
 
     @property
     def like(self) -> Tensor:
@@ -69,6 +84,8 @@ class Game:
             module: nn.Module = getattr(self, role).module
             named |= {f"{role}_buffer/{name}": tensor for name, tensor in module.named_buffers()}
         named |= {f"ema_buffer/{index}": tensor for index, tensor in enumerate(self.ema_buffers)}
+        named |= {f"balance/{name}": tensor for name, tensor in self.balance.state.items()}
+        named |= {f"veil/{index}/{name}": tensor for index, veil in enumerate(self.veils) for name, tensor in veil.state.items()}
         return named | {f"penalty/{name}": tensor for name, tensor in self.penalty_state.items()}
 
     @torch.no_grad()
@@ -99,3 +116,15 @@ class Game:
         tensors |= {f"ema/{name}": buffer for name, buffer in zip(buffers, self.ema_buffers, strict=True)}
         tensors |= {f"discriminator/{name}": tensor for name, tensor in self.discriminator.module.state_dict().items()}
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+def veils(like: Tensor, lanes: int, rules: Rules, steps: int) -> tuple[Veil, ...]:
+    """What the rules put between a sample and D: augmentation first, then instance noise."""
+    asked: list[Veil] = []
+    if rules.augment == "diffaugment":
+        asked.append(diffaugment(like, lanes))
+    if rules.augment == "ada":
+        asked.append(ada(like, lanes, rules, steps))
+    if rules.instance_noise > 0:
+        asked.append(InstanceNoise(rules.instance_noise, rules.instance_noise_share * steps))
+    return tuple(asked)

@@ -6,6 +6,8 @@ the ordinary layer.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -182,9 +184,44 @@ class Activation(nn.Module):
         return ACTIVATIONS[self.name](x)
 
 
+class LinearWithSpread(Linear):
+    """A linear layer that also sees one number of its batch: the standard deviation of every input over the lane's batch, then their mean.
+
+    s = mean_d √(Var_B x_d + 1e-8) (biased variance) is appended to every sample, so that D can tell a collapsed batch from a varied one.
+    Source: Karras et al. 2018 (Progressive growing), section 3: there s is a further feature map before D's last block, here a further
+    feature of its last layer; StyleGAN takes s over groups of 4 samples, here it is the whole batch, as in the paper. It mixes samples.
+    """
+
+    def __init__(self, lanes: int, inputs: int, outputs: int) -> None:
+        super().__init__(lanes, inputs + 1, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spread = (x.var(1, correction=0) + 1e-8).sqrt().mean(1)  # [L]
+        return super().forward(torch.cat([x, spread[:, None, None].expand(-1, x.shape[1], 1)], 2))
+
+
+def logit_layer(lanes: int, inputs: int, minibatch_std: bool) -> Linear:
+    """D's last layer."""
+    return LinearWithSpread(lanes, inputs, 1) if minibatch_std else Linear(lanes, inputs, 1)
+
+
 def has_batch_statistics(module: nn.Module) -> bool:
     """Whether a forward in training mode mixes the samples of a batch."""
-    return any(isinstance(part, BatchNorm) for part in module.modules())
+    return any(isinstance(part, (BatchNorm, LinearWithSpread)) for part in module.modules())
+
+
+@contextmanager
+def statistics_held(*modules: nn.Module) -> Iterator[None]:
+    """Inside, forwards in training mode use the batch's statistics and leave the running ones alone."""
+    norms = [part for module in modules for part in module.modules() if isinstance(part, BatchNorm)]
+    before = [norm.track for norm in norms]
+    for norm in norms:
+        norm.track = False
+    try:
+        yield
+    finally:
+        for norm, track in zip(norms, before, strict=True):
+            norm.track = track
 
 
 def halvings(height: int, width: int) -> int:

@@ -26,7 +26,7 @@ def players(run: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Players:
     shape, latent, seeds = tuple(run["data"]["shape"]), run["config"]["latent"], run["seeds"]
     constraint = build.catalogue_part("constraint", config.constraint)
     side, other = (build.generator(config.generator, shape, latent, seeds) for _ in range(2))
-    against = build.discriminator(config.discriminator, shape, seeds, constraint)
+    against = build.discriminator(config.discriminator, shape, seeds, constraint, pack=config.rules.pack)
     for role, module in (("generator", side), ("ema", other), ("discriminator", against)):
         own = {name.removeprefix(f"{role}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{role}/")}
         module.load_state_dict(own)

@@ -25,23 +25,41 @@ class Player:
     depth: int = 2  # hidden layers (mlp), residual blocks a resolution (resnet)
     activation: Activation = "relu"
     normalisation: Normalisation = "none"
+    minibatch_std: bool = False  # discriminator: its last layer also sees how much the batch's features vary (Karras et al. 2018)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How the two players take turns, and how each one moves."""
+    """How the two players take turns, and how each one moves.
+
+    method, schedule, gradient_clip, balance, augment and instance_noise act while training alone: measures of a snapshot see bare samples and
+    the losses' own landscape. pack and minibatch_std are part of D wherever it is asked.
+    """
 
     critic_steps: int = 1  # discriminator updates before the generator's
     generator_steps: int = 1
     order: Literal["alternating", "simultaneous"] = "alternating"
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    method: Literal["gradient", "extra_gradient", "consensus"] = "gradient"  # which direction a move takes
+    consensus_weight: float = 1.0  # of ∇ ½‖v‖² (method consensus)
+    optimizer: Literal["adam", "rmsprop", "sgd", "optimistic_adam", "optimistic_rmsprop", "optimistic_sgd"] = "adam"
     generator_lr: float = 2e-4
     discriminator_lr: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
     epsilon: float = 1e-8
+    schedule: Literal["constant", "linear", "cosine"] = "constant"  # of both learning rates, down to zero over the run
+    gradient_clip: float = 0.0  # largest gradient norm of a player's lane; 0: no bound
     lazy_interval: int = 1  # every I-th discriminator step adds I x penalty
     ema_half_life: float = 0.02  # of the generator's average, as a share of the run
+    instance_noise: float = 0.0  # standard deviation at the start of the noise on D's inputs, in the games' scale
+    instance_noise_share: float = 1.0  # share of the run after which that noise has gone, linearly
+    balance: Literal["none", "adaptive"] = "none"  # adaptive: D rests while it is too far ahead
+    balance_threshold: float = 0.95  # running AUC of D above which it rests
+    balance_memory: float = 0.9  # of that running mean, per D step
+    pack: int = 1  # samples of a lane that D judges together
+    augment: Literal["none", "diffaugment", "ada"] = "none"  # of every image that D sees
+    augment_target: float = 0.6  # ada: mean sign of D's real logits above which D is taken to overfit
+    augment_ramp: float = 0.5  # ada: share of the run in which the probability can go from 0 to 1
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,36 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from stages.game.game import Game
 from stages.game.streams import LaneDraws, lane_draws
+from stages.game.views import View, view
 
 Batches = Callable[[Tensor], Tensor]  # indices [L, B] to data [L, B, ...] in the games' scale
 
 
 class MemoCritic:
-    """D that answers once for each tensor object: the penalty reuses the loss's forward."""
+    """D that answers once for each tensor object, as it is shown that tensor: the penalty reuses the loss's forward."""
 
-    def __init__(self, game: Game) -> None:
-        self._module = game.discriminator.module
+    def __init__(self, game: Game, see: View) -> None:
+        self._module, self._see = game.discriminator.module, see
         self._answers: dict[int, tuple[Tensor, Tensor]] = {}
         # One forward over both batches saves a program; batch statistics must not mix them, and an input gradient wants one part only.
         self._together = not game.discriminator.mixes_samples and not game.objective.penalty.input_gradient
 
     def __call__(self, x: Tensor) -> Tensor:
         if id(x) not in self._answers:
-            self._answers[id(x)] = (x, self._module(x))
+            self._answers[id(x)] = (x, self._module(self._see(x)))
         return self._answers[id(x)][1]
 
     def pair(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both batches, `[L, B]` each."""
         if self._together:
-            logits = self._module(torch.cat([real, fake], 1))
+            logits = self._module(torch.cat([self._see(real), self._see(fake)], 1))
             self._answers = {id(x): (x, part) for x, part in zip((real, fake), logits.chunk(2, 1), strict=True)}
         return self(real), self(fake)
 
@@ -47,11 +49,21 @@ class Move:
 
 @dataclass(frozen=True)
 class Draw:
-    """What one D update is played with."""
+    """What one update is played with. `again()` gives the same draw once more: new tensors, streams at their start."""
 
     real: Tensor  # [L, B, ...]
     noise: Tensor  # [L, B, latent]
     penalty: LaneDraws
+    see: View  # how D is shown a sample
+    again: Callable[[], "Draw"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The last move of each player in a generator step, as computed before the weights moved."""
+
+    discriminator: Move
+    generator: Move
 
 
 def draw(game: Game, batches: Batches, items: int, player: str, substep: int) -> Draw:
@@ -59,7 +71,9 @@ def draw(game: Game, batches: Batches, items: int, player: str, substep: int) ->
     step, like = game.step, game.like
     indices = lane_draws(game.seeds, f"{player}/batch", step, substep, like).integers(items, game.batch)
     noise = lane_draws(game.seeds, f"{player}/noise", step, substep, like).normal(game.batch, game.latent)
-    return Draw(batches(indices).to(like), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like))
+    see = view(game.veils, lambda purpose: lane_draws(game.seeds, f"{player}/{purpose}", step, substep, like), step)
+    again = partial(draw, game, batches, items, player, substep)
+    return Draw(batches(indices).to(like), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like), see, again)
 
 
 def discriminator_move(game: Game, given: Draw) -> Move:
@@ -70,7 +84,7 @@ def discriminator_move(game: Game, given: Draw) -> Move:
     if objective.penalty.input_gradient:
         given.real.requires_grad_(True)
         fake.requires_grad_(True)
-    critic = MemoCritic(game)
+    critic = MemoCritic(game, given.see)
     real_logits, fake_logits = critic.pair(given.real, fake)
     loss = objective.loss.discriminator(real_logits, fake_logits).mean(1)  # [L]
     penalty = torch.zeros_like(loss)
@@ -86,11 +100,11 @@ def discriminator_move(game: Game, given: Draw) -> Move:
 def generator_move(game: Game, given: Draw) -> Move:
     """G's gradient: ∇_θ Σ_lanes mean L_G(D(x), D(G(z))); D's parameters get no gradient."""
     objective = game.objective
-    fake_logits = game.discriminator.module(game.generator.module(given.noise))
+    fake_logits = game.discriminator.module(given.see(game.generator.module(given.noise)))
     real_logits = fake_logits
     if objective.loss.generator_reads_real:
         with torch.no_grad():
-            real_logits = game.discriminator.module(given.real)
+            real_logits = game.discriminator.module(given.see(given.real))
     loss = objective.loss.generator(real_logits, fake_logits).mean(1)  # [L]
     gradients = torch.autograd.grad(loss.sum(), game.generator.parameters)
     return Move(
@@ -100,24 +114,34 @@ def generator_move(game: Game, given: Draw) -> Move:
 
 @torch.no_grad()
 def apply_discriminator(game: Game, move: Move) -> None:
-    """ψ <- ψ - d, then the constraint."""
-    step = game.discriminator_optimizer.direction(move.gradient)
-    game.discriminator.vector.sub_(_only_alive(game, step, game.discriminator.lane_mask))
-    game.objective.constraint.after_step(game.discriminator.module)
+    """ψ <- ψ - d where D does not rest, then the constraint; what watches D's answers takes them in."""
+    game.balance.observe(move.real_logits, move.fake_logits)
+    shift_discriminator(game, move)
+    for veil in game.veils:
+        veil.observe(move.real_logits)
     game.critic_step += 1
+
+
+@torch.no_grad()
+def shift_discriminator(game: Game, move: Move) -> None:
+    """ψ <- ψ - d and the constraint alone."""
+    step = game.discriminator_optimizer.direction(move.gradient)
+    game.discriminator.vector.sub_(_only(game.balance.moving(game.alive), step, game.discriminator.lane_mask))
+    game.objective.constraint.after_step(game.discriminator.module)
 
 
 @torch.no_grad()
 def apply_generator(game: Game, move: Move) -> None:
     """θ <- θ - d."""
     step = game.generator_optimizer.direction(move.gradient)
-    game.generator.vector.sub_(_only_alive(game, step, game.generator.lane_mask))
+    game.generator.vector.sub_(_only(game.alive, step, game.generator.lane_mask))
 
 
-def _only_alive(game: Game, step: Tensor, lane_mask: Callable[[Tensor], Tensor]) -> Tensor:
-    if bool(game.alive.all()):
+def _only(lanes: Tensor, step: Tensor, lane_mask: Callable[[Tensor], Tensor]) -> Tensor:
+    """The step of these lanes, zero for the others."""
+    if bool(lanes.all()):
         return step
-    return torch.where(lane_mask(game.alive.to(step.device)), step, torch.zeros_like(step))
+    return torch.where(lane_mask(lanes.to(step.device)), step, torch.zeros_like(step))
 
 
 def note_finite(game: Game, *moves: Move) -> None:

@@ -23,6 +23,7 @@ from stages.store import catalogue
 LARGEST_FILE = 1 << 20
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
+VECTORS = ("ring", "grid", "dirac", "table")  # sources whose items are never images
 Source = Literal["digits", "ring", "grid", "stacked_digits", "dirac", "idx", "images", "array", "table"]
 
 
@@ -286,6 +287,8 @@ def _check_values(config: Config) -> None:
     _at_least("evaluate.samples", config.evaluate.samples, 16)
     _at_least("evaluate.draws", config.evaluate.draws, 2)
     _check_features(config.evaluate)
+    if data.source in VECTORS:
+        _check_vectors(config)
     _at_least("diagnose.samples", config.diagnose.samples, 16)
     _within("compare.alpha", config.compare.alpha, 1e-6, 0.5)
     if config.compare.baseline not in config.variants:
@@ -295,6 +298,22 @@ def _check_values(config: Config) -> None:
         )
     for name, variant in config.variants.items():
         _check_variant(f"variants.{name}", variant)
+        _check_rules(f"variants.{name}.rules", variant.rules)
+        if train.batch % variant.rules.pack:
+            raise SeesawError(f"variants.{name}.rules.pack is {variant.rules.pack}: it does not divide train.batch ({train.batch})")
+
+
+def _check_vectors(config: Config) -> None:
+    """What only images allow, asked of a source whose items are vectors."""
+    gives, features = f"data.source {config.data.source} gives vectors", config.evaluate.features
+    needed = {"classifier": "labelled images", "random": "images"}
+    if features in needed:
+        raise SeesawError(
+            f"evaluate.features is {features!r}: it needs {needed[features]}, and {gives}; allowed are auto, identity, file:PATH"
+        )
+    for name, variant in config.variants.items():
+        if variant.rules.augment != "none":
+            raise SeesawError(f"variants.{name}.rules.augment is {variant.rules.augment!r}: it is for images, and {gives}; allowed is none")
 
 
 def _check_features(evaluate: Evaluate) -> None:
@@ -316,16 +335,24 @@ def _check_features(evaluate: Evaluate) -> None:
     _at_least("evaluate.input_channels", evaluate.input_channels, 0)
 
 
-def _check_variant(where: str, variant: Variant) -> None:
-    rules = variant.rules
-    for key in ("critic_steps", "generator_steps", "lazy_interval"):
-        _at_least(f"{where}.rules.{key}", getattr(rules, key), 1)
-    for key in ("generator_lr", "discriminator_lr", "epsilon"):
+def _check_rules(where: str, rules: Rules) -> None:
+    """Ranges of the rules' numbers, key by key."""
+    for key in ("critic_steps", "generator_steps", "lazy_interval", "pack"):
+        _at_least(f"{where}.{key}", getattr(rules, key), 1)
+    for key in ("generator_lr", "discriminator_lr", "epsilon", "consensus_weight", "augment_ramp"):
         if getattr(rules, key) <= 0:
-            raise SeesawError(f"{where}.rules.{key} is {getattr(rules, key)}: a number above 0 is needed")
-    for key in ("beta1", "beta2"):
-        _within(f"{where}.rules.{key}", getattr(rules, key), 0.0, 1.0 - 1e-9)
-    _within(f"{where}.rules.ema_half_life", rules.ema_half_life, 0.0, 10.0)
+            raise SeesawError(f"{where}.{key} is {getattr(rules, key)}: a number above 0 is needed")
+    for key in ("beta1", "beta2", "balance_memory"):
+        _within(f"{where}.{key}", getattr(rules, key), 0.0, 1.0 - 1e-9)
+    for key in ("gradient_clip", "instance_noise"):
+        _at_least(f"{where}.{key}", getattr(rules, key), 0.0)
+    _within(f"{where}.ema_half_life", rules.ema_half_life, 0.0, 10.0)
+    _within(f"{where}.instance_noise_share", rules.instance_noise_share, 1e-6, 1e6)
+    _within(f"{where}.balance_threshold", rules.balance_threshold, 0.5, 1.0)
+    _within(f"{where}.augment_target", rules.augment_target, -1.0, 1.0)
+
+
+def _check_variant(where: str, variant: Variant) -> None:
     for role in ("generator", "discriminator"):
         player = getattr(variant, role)
         _at_least(f"{where}.{role}.width", player.width, 1)

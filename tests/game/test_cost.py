@@ -33,3 +33,13 @@ def test_penalties_cost_more_and_lazy_ones_less(penalty):
 def test_samples_are_counted_by_role():
     assert cost.samples_per_step(games.game(games.variant("hinge", critic_steps=5), [0])) == 4 * (2 * 5 + 1)
     assert cost.samples_per_step(games.game(games.variant("relativistic"), [0])) == 4 * (2 + 2)
+    assert cost.samples_per_step(games.game(games.variant(order="simultaneous", method="extra_gradient"), [0])) == 2 * 4 * (2 + 1)
+
+
+def test_extra_gradient_costs_twice_and_consensus_more():
+    def count(**rules):
+        one = games.game(games.variant("hinge", order="simultaneous", **rules), [0])
+        return cost.flops_per_step(one, cost.zeros(one.shape).double())
+
+    assert count(method="extra_gradient") == 2 * count()
+    assert count(method="consensus") > 2 * count()

@@ -16,8 +16,18 @@ EVERYTHING = (
     + [{"penalty": name} for name in PENALTIES]
     + [{"constraint": name} for name in CONSTRAINTS]
     + [{"network": name, "generator_normalisation": "none"} for name in catalogue.names("network")]
-    + [{"optimizer": name} for name in ("sgd", "adam", "rmsprop")]
+    + [{"optimizer": name} for name in ("sgd", "adam", "rmsprop", "optimistic_sgd", "optimistic_adam", "optimistic_rmsprop")]
     + [{"critic_steps": 3}, {"generator_steps": 2}, {"order": "simultaneous"}, {"lazy_interval": 2, "penalty": "r1"}]
+    + [{"method": "consensus", "penalty": penalty} for penalty in ("none", "lecam")]
+    + [
+        {"method": "extra_gradient", "order": "simultaneous", **other}
+        for other in ({}, {"penalty": "lecam"}, {"constraint": "spectral_norm"})
+    ]
+    + [{"schedule": "linear"}, {"schedule": "cosine", "optimizer": "optimistic_adam"}, {"gradient_clip": 0.01}]
+    + [{"instance_noise": 0.3, "instance_noise_share": share} for share in (0.4, 2.0)]
+    + [{"balance": "adaptive", "balance_threshold": 0.51, "discriminator_lr": 0.1}, {"pack": 2}, {"minibatch_std": True}]
+    + [{"network": "dcgan", "augment": name, "augment_target": 0.0} for name in ("diffaugment", "ada")]
+    + [{"network": "dcgan", "augment": "ada", "augment_target": -0.5, "pack": 2, "instance_noise": 0.1, "penalty": "r1"}]
 )
 
 
@@ -57,9 +67,10 @@ def test_no_half_life_is_no_average():
     assert torch.equal(one.ema, one.generator.vector)
 
 
+@pytest.mark.parametrize("rules", [{}, {"pack": 2}, {"minibatch_std": True}], ids=str)
 @pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
-def test_a_snapshot_rebuilds_the_players(network):
-    of = games.variant("hinge", "none", "spectral_norm", network)
+def test_a_snapshot_rebuilds_the_players(network, rules):
+    of = games.variant("hinge", "none", "spectral_norm", network, **rules)
     one = games.play(games.game(of, [0, 1], dtype=torch.float32), 3)
     config = {**dataclasses.asdict(of), "latent": one.latent}
     rebuilt = players({"config": config, "data": {"shape": list(one.shape)}, "seeds": [0, 1]}, one.snapshot())

@@ -62,6 +62,21 @@ MISTAKES = {
     "not finite": ("train: {rules: {generator_lr: .inf}}\n" + with_variant(HINGE), "a finite number is needed"),
     "out of range": ("train: {batch: 0}\n" + with_variant(HINGE), "train.batch is 0: at least 1 is needed"),
     "lr of zero": ("train: {rules: {generator_lr: 0}}\n" + with_variant(HINGE), "generator_lr is 0.0: a number above 0"),
+    "pack": (
+        "train: {batch: 64, rules: {pack: 3}}\n" + with_variant(HINGE),
+        r"variants.a.rules.pack is 3: it does not divide train.batch \(64\)",
+    ),
+    "augment on vectors": (
+        "data: {source: ring}\ntrain: {rules: {augment: ada}}\n" + with_variant(HINGE),
+        "variants.a.rules.augment is 'ada': it is for images, and data.source ring gives vectors",
+    ),
+    "labels asked of a source without any": (
+        "data: {source: dirac}\nevaluate: {features: classifier}\n" + with_variant(HINGE),
+        "evaluate.features is 'classifier': it needs labelled images, and data.source dirac gives vectors",
+    ),
+    "unknown method": ("train: {rules: {method: extragradient}}\n" + with_variant(HINGE), "did you mean 'extra_gradient'"),
+    "threshold": ("train: {rules: {balance_threshold: 0.2}}\n" + with_variant(HINGE), "balance_threshold is 0.2: between 0.5 and 1.0"),
+    "negative clip": ("train: {rules: {gradient_clip: -1}}\n" + with_variant(HINGE), "gradient_clip is -1.0: at least 0.0"),
     "one lane a group": ("train: {lanes_per_group: 1}\n" + with_variant(HINGE), "train.lanes_per_group is 1: at least 2"),
     "snapshots": ("train: {steps: 3, snapshots: 4}\n" + with_variant(HINGE), "train.snapshots is 4, more than train.steps"),
     "unknown source": ("data: {source: digit}\n" + with_variant(HINGE), "data.source is 'digit': allowed are .*did you mean 'digits'"),

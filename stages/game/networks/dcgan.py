@@ -3,7 +3,19 @@
 import torch
 from torch import Tensor, nn
 
-from stages.game.lanes import NORMALISATIONS, Activation, Conv2d, ConvTranspose2d, Linear, base, channels, group, halvings, ungroup
+from stages.game.lanes import (
+    NORMALISATIONS,
+    Activation,
+    Conv2d,
+    ConvTranspose2d,
+    Linear,
+    base,
+    channels,
+    group,
+    halvings,
+    logit_layer,
+    ungroup,
+)
 from stages.game.networks._network import Network
 from stages.game.spec import Player
 
@@ -55,7 +67,7 @@ class DcganDiscriminator(nn.Module):
             layers.append(Conv2d(lanes, channels(player.width, level - 1), into, 4, 2, 1, bias=player.normalisation != "batch"))
             layers += [norm(lanes, into), Activation(player.activation)]
         self.down = nn.Sequential(*layers)
-        self.out = Linear(lanes, channels(player.width, times) * (shape[1] >> times) * (shape[2] >> times), 1)
+        self.out = logit_layer(lanes, channels(player.width, times) * (shape[1] >> times) * (shape[2] >> times), player.minibatch_std)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.down(group(x))

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from stages.game.lanes import NORMALISATIONS, Activation, Linear
+from stages.game.lanes import NORMALISATIONS, Activation, Linear, logit_layer
 from stages.game.networks._network import Network
 from stages.game.spec import Player
 
@@ -38,7 +38,7 @@ class MlpDiscriminator(nn.Module):
     def __init__(self, lanes: int, shape: tuple[int, ...], player: Player) -> None:
         super().__init__()
         self.hidden = hidden_layers(lanes, math.prod(shape), player)
-        self.out = Linear(lanes, player.width, 1)
+        self.out = logit_layer(lanes, player.width, player.minibatch_std)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(self.hidden(x.flatten(2))).squeeze(2)

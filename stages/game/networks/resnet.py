@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.game.lanes import NORMALISATIONS, Activation, Conv2d, Linear, base, channels, group, halvings, ungroup
+from stages.game.lanes import NORMALISATIONS, Activation, Conv2d, Linear, base, channels, group, halvings, logit_layer, ungroup
 from stages.game.networks._network import Network
 from stages.game.networks.mlp import MlpDiscriminator, MlpGenerator
 from stages.game.spec import Player
@@ -91,7 +91,7 @@ class ResnetDiscriminator(nn.Module):
             blocks.append(Block(lanes, channels(player.width, level - 1), into, "down", player))
             blocks += [Block(lanes, into, into, "same", player) for _ in range(player.depth - 1)]
         self.blocks = nn.Sequential(*blocks, Activation(player.activation))
-        self.out = Linear(lanes, channels(player.width, times) * (shape[1] >> times) * (shape[2] >> times), 1)
+        self.out = logit_layer(lanes, channels(player.width, times) * (shape[1] >> times) * (shape[2] >> times), player.minibatch_std)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.enter(group(x)))
