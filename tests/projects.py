@@ -23,6 +23,7 @@ train:
 evaluate: {features: auto, trust: false, samples: 32, draws: 2}
 diagnose: {samples: 32}
 compare: {baseline: hinge, primary: frechet}
+report: {title: Tiny}
 variants:
   hinge: {loss: {name: hinge}, penalty: {name: none}, constraint: {name: none}}
   r1: {loss: {name: non_saturating}, penalty: {name: r1, weight: 1.0}, constraint: {name: none}}

@@ -1,5 +1,7 @@
 """A lane among others is the lane alone: the promise on which all paired comparison rests."""
 
+import itertools
+
 import games
 import pytest
 import torch
@@ -174,7 +176,7 @@ def test_no_bias_stands_before_a_batch_norm():
     for network in ("mlp", "dcgan"):
         module = build.generator(Player(network, 4, 2, "relu", "batch"), games.SHAPES[network], 3, [0])
         parts = [part for part in module.modules() if isinstance(part, (Linear, Conv2d, ConvTranspose2d, BatchNorm))]
-        before = [first for first, then in zip(parts, parts[1:], strict=False) if isinstance(then, BatchNorm)]
+        before = [first for first, then in itertools.pairwise(parts) if isinstance(then, BatchNorm)]
         assert [layer for layer in before if getattr(layer, "bias", None) is not None] in (
             [],
             [module.project] if network == "dcgan" else [],

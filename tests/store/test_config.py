@@ -141,5 +141,5 @@ def test_an_unknown_variant_is_named_with_its_neighbour():
             },
         }
     )
-    with pytest.raises(SeesawError, match="unknown variant 'hinje': params.yaml has hinge; did you mean 'hinge'"):
+    with pytest.raises(SeesawError, match=r"unknown variant 'hinje': params\.yaml has hinge; did you mean 'hinge'\?"):
         config.variant("hinje")

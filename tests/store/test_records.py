@@ -66,5 +66,5 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, damage):
 
 def test_an_unknown_measure_names_those_there_are(tmp_path):
     records.write(tmp_path / "r", COLUMNS, [0], np.array([1]), values(1, 1))
-    with pytest.raises(SeesawError, match="'auc'.*d_loss"):
+    with pytest.raises(SeesawError, match=r"'auc'.*d_loss"):
         records.read(tmp_path / "r").series("auc")
