@@ -31,9 +31,9 @@ from stages.store.files import read_json, write_json
 ITEMS = 10_000  # train items, at most, that floors and baseline are drawn from
 REFERENCE = 2_000  # held-out items, at most, that samples are judged against
 SMALLEST = 32  # held-out items below which half of the train part stands in for them
-FIELD_BATCH = 32  # items and noises that the landscape is measured on, fewer (at least 8) for players of more than FIELD_SIZE parameters
-FIELD_SIZE = 50_000
-PROBE_BATCH = 64
+FIELD_BATCH = (8, 32)  # items and noises that the landscape is measured on: fewer, the more a training step costs
+PROBE_BATCH = (16, 64)
+PLAIN_COST = 2.4e8  # floating-point operations of a training step up to which batches are full
 PROBE_LR = 1e-3
 ROWS = 60  # steps, at most, in the story's heat maps
 MEASURES = (
@@ -48,14 +48,15 @@ class Depth:
     """How deep the measures on snapshots go."""
 
     eigenvalues: int
-    restarts: int
+    products: int  # with the game Jacobian
+    restarts: int  # of ARPACK for a player's block
     spectra: int  # lanes
     probe_lanes: int
     probe_snapshots: int
     probe_steps: int
 
 
-DEPTHS = {"default": Depth(20, 3, 1, 2, 3, 300), "full": Depth(60, 60, 2, 8, 6, 4000)}
+DEPTHS = {"default": Depth(20, 60, 3, 1, 2, 3, 300), "full": Depth(60, 400, 60, 2, 8, 6, 4000)}
 
 
 @dataclass(frozen=True)
@@ -191,9 +192,17 @@ def _standards(case: Case, quality: Sequence[Sequence[SnapshotQuality]]) -> Stan
     return standards(case.stick, encode(case.extract, torch.from_numpy(case.train)), count, baseline, untrained, rng)
 
 
+@dataclass(frozen=True)
+class Overfit:
+    """AUC of D's answers on train over held-out items, `[snapshots, L]`, and how many answers there were (a pack has one)."""
+
+    auc: np.ndarray
+    counts: tuple[int, int]
+
+
 @torch.no_grad()
-def overfitting(case: Case) -> np.ndarray | None:
-    """AUC of D's answers on train over held-out items, `[snapshots, L]`; None where nothing was held out of training."""
+def overfitting(case: Case) -> Overfit | None:
+    """Whether D knows its training items; None where nothing was held out of training."""
     if case.held_is_train:
         return None
     train, held = (torch.from_numpy(items[:REFERENCE]) for items in (case.train, case.held))
@@ -202,16 +211,15 @@ def overfitting(case: Case) -> np.ndarray | None:
         critic, lanes = restore.players(case.run, tensors).discriminator, len(case.run["seeds"])
         known, fresh = (torch.cat([critic(x.expand(lanes, *x.shape)) for x in items.split(256)], 1) for items in (train, held))
         rows.append(auc(known.double(), fresh.double()).numpy())
-    return np.stack(rows)
+    return Overfit(np.stack(rows), (known.shape[1], fresh.shape[1]))
 
 
-def _lane(case: Case, index: int, quality: Sequence[SnapshotQuality], overfit: np.ndarray | None) -> Lane:
+def _lane(case: Case, index: int, quality: Sequence[SnapshotQuality], overfit: Overfit | None) -> Lane:
     entry = case.run["lanes"][index]
     known = case.records.steps <= entry["step"]
     series = {name: Series(case.records.steps[known], case.records.series(name)[known, index]) for name in MEASURES}
-    value = None if overfit is None else float(overfit[-1, index])
-    counts = (min(REFERENCE, len(case.train)), len(case.held))
-    return Lane(entry["seed"], entry["status"] == "finished", entry["step"], entry["reason"], quality, series, None, value, counts)
+    lane = Lane(entry["seed"], entry["status"] == "finished", entry["step"], entry["reason"], quality, series)
+    return lane if overfit is None else replace(lane, overfit_auc=float(overfit.auc[-1, index]), overfit_counts=overfit.counts)
 
 
 @dataclass(frozen=True)
@@ -255,14 +263,14 @@ def _probe_at(case: Case, step: int, who: Sequence[int], steps: int) -> list[Pro
     free = build.catalogue_part("constraint", Part("none", {}))
     fresh = build.Flat(build.discriminator(player, case.shape, [_seed(case, seed) for seed in seeds], free))
     adam = optimizer(fresh.vector, PROBE_LR, Rules(optimizer="adam", beta1=0.9, beta2=0.999))
-    train = torch.from_numpy(case.train)
+    train, batch = torch.from_numpy(case.train), _batch(case, PROBE_BATCH)
 
     def drawn(purpose: str, number: int, make: Callable[[torch.Generator], Tensor]) -> Tensor:
         return torch.stack([make(stream(_seed(case, seed), f"probe/{purpose}", number)) for seed in seeds])
 
     material = Material(
-        lambda t: drawn("real", t, lambda g: train[torch.randint(len(train), (PROBE_BATCH,), generator=g)]),
-        lambda t: drawn("noise", t, lambda g: torch.randn(PROBE_BATCH, latent, generator=g)),
+        lambda t: drawn("real", t, lambda g: train[torch.randint(len(train), (batch,), generator=g)]),
+        lambda t: drawn("noise", t, lambda g: torch.randn(batch, latent, generator=g)),
         torch.from_numpy(case.held[:256]).expand(len(seeds), *case.held[:256].shape),
         drawn("held", 0, lambda g: torch.randn(256, latent, generator=g)),
     )
@@ -303,7 +311,7 @@ def read_landscape(case: Case) -> dict[str, Any] | None:
     steps = list(case.snapshots)
     rows = [_terrain(case, index, steps[0], steps[-1], depth) for index in case.alive[: depth.spectra]]
     frozen = "float64, one fixed batch and noise, running batch statistics, frozen spectral-norm vectors, penalty included"
-    return {"frozen": frozen, "batch": _field_batch(case), "lanes": rows} if rows and len(steps) > 1 else None
+    return {"frozen": frozen, "batch": _batch(case, FIELD_BATCH), "lanes": rows} if rows and len(steps) > 1 else None
 
 
 def _terrain(case: Case, index: int, start: int, end: int, depth: Depth) -> dict[str, Any]:
@@ -327,16 +335,16 @@ def _terrain(case: Case, index: int, start: int, end: int, depth: Depth) -> dict
     }
 
 
-def _field_batch(case: Case) -> int:
-    """Decided by counts, so that no clock decides it."""
-    parameters = sum(tensor[0].numel() for name, tensor in case.snapshots[0].items() if not name.startswith("ema/"))
-    return max(8, min(FIELD_BATCH, FIELD_BATCH * FIELD_SIZE // max(1, parameters)))
+def _batch(case: Case, least_most: tuple[int, int]) -> int:
+    """A batch by what a training step costs: counted, so that no clock decides it."""
+    least, most = least_most
+    return max(least, min(most, int(most * PLAIN_COST / case.run["cost"]["flops_per_step"])))
 
 
 def _field(case: Case, lane: FrozenLane) -> landscape.Field:
     generator = stream(case.config.diagnose.seed, "landscape")
     train = torch.from_numpy(case.train)
-    batch = _field_batch(case)
+    batch = _batch(case, FIELD_BATCH)
     real = train[torch.randint(len(train), (batch,), generator=generator)].double()[None]
     noise = torch.randn(1, batch, case.run["config"]["latent"], generator=generator).double()
     state = lane.settled(real, noise)
@@ -349,7 +357,7 @@ def _field(case: Case, lane: FrozenLane) -> landscape.Field:
 
 def _spectrum_json(field: landscape.Field, step: int, depth: Depth, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng([seed, step])
-    found = landscape.spectrum(field, depth.eigenvalues, depth.restarts, rng)
+    found = landscape.spectrum(field, depth.eigenvalues, depth.products, rng)
     blocks = {
         f"{player}_block": _numbers(landscape.block_spectrum(field, player, depth.eigenvalues // 2, depth.restarts, rng))
         for player in ("generator", "discriminator")
@@ -366,7 +374,7 @@ def _spectrum_json(field: landscape.Field, step: int, depth: Depth, seed: int) -
     }
 
 
-def story(case: Case, quality: Sequence[Sequence[SnapshotQuality]], measured: Standards, overfit: np.ndarray | None) -> dict[str, Any]:
+def story(case: Case, quality: Sequence[Sequence[SnapshotQuality]], measured: Standards, overfit: Overfit | None) -> dict[str, Any]:
     """What the report draws: medians over the lanes that are finite at that step, `null` where none is."""
     steps = case.records.steps
     rows = np.unique(np.linspace(0, len(steps) - 1, min(ROWS, len(steps))).round().astype(int))
@@ -384,7 +392,7 @@ def _heat(known: records.Records, name: str, rows: np.ndarray) -> dict[str, Any]
 
 
 def _quality_story(
-    case: Case, quality: Sequence[Sequence[SnapshotQuality]], measured: Standards, overfit: np.ndarray | None
+    case: Case, quality: Sequence[Sequence[SnapshotQuality]], measured: Standards, overfit: Overfit | None
 ) -> dict[str, Any]:
     fields = ("distance", "precision", "coverage")
     by_lane = {name: [[_number(getattr(one, name)) for one in looks] for looks in quality] for name in fields}
@@ -399,7 +407,7 @@ def _quality_story(
         "untrained": _number(measured.untrained),
         "floor_precision": _number(measured.floor_precision),
         "floor_coverage": _number(measured.floor_coverage),
-        "overfit_auc": None if overfit is None else _medians(overfit),
+        "overfit_auc": None if overfit is None else _medians(overfit.auc),
         "samples": _count(case),
         "reference": len(case.held),
         "held_out": "half of the train part" if case.held_is_train else "validation",
@@ -454,6 +462,6 @@ def _verdict(
 
 
 def _setting(case: Case, known: Mapping[str, Fact]) -> dict[str, Any]:
-    """The resolved variant, and the step of the lane's best snapshot."""
+    """The resolved variant, the data's shape, and the step of the lane's best snapshot."""
     steps = known["best_over_good"].steps
-    return {**case.run["config"], "steps": case.run["steps"], "best_step": steps[0] if steps else None}
+    return {**case.run["config"], "shape": case.shape, "best_step": steps[0] if steps else None}

@@ -76,6 +76,7 @@ def train(root: Path, name: str, statuses=None, **filled) -> None:
         "data": {key: card[key] for key in ("digest", "kind", "shape")},
         "seeds": seeds,
         "steps": steps,
+        "cost": {"flops_per_step": 1e6},
         "snapshots": at,
         "lanes": [{"seed": seed, "status": "finished", "step": steps, "reason": None, **(statuses or {}).get(seed, {})} for seed in seeds],
     }

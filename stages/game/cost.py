@@ -16,7 +16,7 @@ EVALUATIONS = {"gradient": 1, "extra_gradient": 2, "consensus": 2}  # how often 
 class FlopCount(TorchDispatchMode):
     """Adds up the operations of matrix products and convolutions, backwards and double backwards included (2 a multiply-add).
 
-    The formulas are torch.utils.flop_counter's; its own mode cannot be used because it hooks modules, which autograd.grad by a leaf refuses.
+    The formulas are torch.utils.flop_counter's; its own mode hooks modules, which autograd.grad by a leaf refuses.
     """
 
     def __init__(self) -> None:

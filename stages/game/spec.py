@@ -32,8 +32,8 @@ class Player:
 class Rules:
     """How the two players take turns, and how each one moves.
 
-    method, schedule, gradient_clip, balance, augment and instance_noise act while training alone: measures of a snapshot see bare samples and
-    the losses' own landscape. pack and minibatch_std are part of D wherever it is asked.
+    method, schedule, gradient_clip, balance, augment and instance_noise act while training alone: measures of a snapshot see bare
+    samples and the losses' own landscape. pack and minibatch_std are part of D wherever it is asked.
     """
 
     critic_steps: int = 1  # discriminator updates before the generator's

@@ -18,6 +18,8 @@ from torch import Tensor
 
 Matvec = Callable[[np.ndarray], np.ndarray]
 DENSE = 96  # up to this many parameters the whole matrix is formed
+TOLERANCE = 1e-3  # of an eigenvalue, relative to the largest magnitude
+MEMORY = 1 << 25  # numbers in a Krylov basis: 256 MiB
 ZERO = 1e-10  # relative to the largest magnitude: below it an eigenvalue is listed as an exact zero (a scale invariance)
 
 
@@ -90,7 +92,7 @@ def _flat(pieces: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues by falling magnitude and by rising real part; `complete` is false where ARPACK stopped before all had converged.
+    """Eigenvalues by falling magnitude and by rising real part; `complete` is false where some of those asked for had not converged.
 
     `zeros` counts the exact zeros among them (directions in which the game does not change), which are left out of both lists.
     """
@@ -115,20 +117,43 @@ class Spectrum:
         return float(np.abs(self.largest.imag).sum()) / weight if weight else None
 
 
-def spectrum(field: Field, count: int, restarts: int, rng: np.random.Generator) -> Spectrum:
+def spectrum(field: Field, count: int, products: int, rng: np.random.Generator) -> Spectrum:
     """`count` eigenvalues of the game Jacobian: half of them the largest in magnitude, half those of smallest real part.
 
-    Up to DENSE parameters all of J is formed and both lists are exact; beyond, ARPACK restarts at most `restarts` times from one vector.
+    Up to DENSE parameters all of J is formed and both lists are exact; beyond, one Krylov space of `products` products serves both ends.
     """
     product, size = field.jacobian()
     half = max(1, count // 2)
     if size <= max(DENSE, count + 2):
         values = np.linalg.eigvals(dense(product, size))
         return _spectrum(_by_size(values)[:half], _by_real(values)[:half], True)
-    start = rng.standard_normal(size)
-    largest, one = _arnoldi(product, size, half, "LM", start, restarts)
-    smallest, two = _arnoldi(product, size, half, "SR", start, restarts)
-    return _spectrum(_by_size(largest), _by_real(smallest), one and two)
+    values, converged = ritz(product, size, products, rng.standard_normal(size))
+    ends = [order[:half] for order in (_order_by_size(values), _order_by_real(values))]
+    largest, smallest = (values[end[converged[end]]] for end in ends)
+    return _spectrum(largest, smallest, all(bool(converged[end].all()) for end in ends))
+
+
+def ritz(product: Matvec, size: int, products: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ritz values of an Arnoldi factorisation A Q = Q H + h q eᵀ, and which converged: residual h |last of y| at most TOLERANCE max|λ|.
+
+    Without restarts (Saad 2011, algorithm 6.2, reorthogonalised once): one space finds both ends of the spectrum, where ARPACK's restarts
+    serve one end a call and took more than twice the products. At most MEMORY numbers are kept.
+    """
+    steps = max(2, min(products, size - 1, MEMORY // size))
+    basis, h = np.zeros((steps + 1, size)), np.zeros((steps + 1, steps))
+    basis[0] = start / np.linalg.norm(start)
+    for k in range(steps):
+        new = product(basis[k])
+        for _ in range(2):
+            along = basis[: k + 1] @ new
+            new = new - along @ basis[: k + 1]
+            h[: k + 1, k] += along
+        h[k + 1, k] = np.linalg.norm(new)
+        if h[k + 1, k] <= 1e-14 * np.abs(h).max():  # the space is invariant: its values are exact
+            return np.linalg.eigvals(h[: k + 1, : k + 1]), np.ones(k + 1, bool)
+        basis[k + 1] = new / h[k + 1, k]
+    values, vectors = np.linalg.eig(h[:steps])
+    return values, h[steps, steps - 1] * np.abs(vectors[-1]) <= TOLERANCE * np.abs(values).max()
 
 
 def _spectrum(largest: np.ndarray, smallest: np.ndarray, complete: bool) -> Spectrum:
@@ -152,7 +177,7 @@ def block_spectrum(
     operator = linalg.LinearOperator((size, size), matvec=product, dtype=np.float64)
     try:
         values = linalg.eigsh(
-            operator, count, which="BE", v0=rng.standard_normal(size), tol=1e-3, maxiter=restarts, return_eigenvectors=False
+            operator, count, which="BE", v0=rng.standard_normal(size), tol=TOLERANCE, maxiter=restarts, return_eigenvectors=False
         )
     except linalg.ArpackNoConvergence as stopped:
         values = stopped.eigenvalues
@@ -164,23 +189,21 @@ def dense(product: Matvec, size: int) -> np.ndarray:
     return np.stack([product(row) for row in np.eye(size)])
 
 
-def _arnoldi(product: Matvec, size: int, count: int, which: str, start: np.ndarray, restarts: int) -> tuple[np.ndarray, bool]:
-    operator = linalg.LinearOperator((size, size), matvec=product, dtype=np.float64)
-    subspace = min(size - 1, max(2 * count + 1, 30))
-    try:
-        values = linalg.eigs(operator, count, which=which, v0=start, ncv=subspace, maxiter=restarts, tol=1e-3, return_eigenvectors=False)
-    except linalg.ArpackNoConvergence as stopped:
-        return stopped.eigenvalues, False
-    return values, True
+def _order_by_size(values: np.ndarray) -> np.ndarray:
+    """Falling magnitude; conjugates stand together, the positive imaginary part first, whatever LAPACK's order was."""
+    return np.lexsort((-values.imag, -values.real, -np.round(np.abs(values), 12)))
+
+
+def _order_by_real(values: np.ndarray) -> np.ndarray:
+    return np.lexsort((-values.imag, np.round(values.real, 12)))
 
 
 def _by_size(values: np.ndarray) -> np.ndarray:
-    """Falling magnitude; conjugates stand together, the positive imaginary part first, whatever LAPACK's order was."""
-    return values[np.lexsort((-values.imag, -values.real, -np.round(np.abs(values), 12)))]
+    return values[_order_by_size(values)]
 
 
 def _by_real(values: np.ndarray) -> np.ndarray:
-    return values[np.lexsort((-values.imag, np.round(values.real, 12)))]
+    return values[_order_by_real(values)]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Setting = Mapping[str, Any]  # a resolved variant as runs/v.json holds it: loss, penalty, constraint, rules, generator, discriminator, steps
+Setting = Mapping[str, Any]  # a resolved variant as runs/v.json's `config` holds it, with `shape` of the data and the lane's `best_step`
 Changes = dict[str, Any]  # key below `variants.v` (or below `train`, written `train.steps`) to its new value
 
 D_STRONG = ("vanishing_gradient", "discriminator_wins")
@@ -69,8 +69,9 @@ def _loss(setting: Setting) -> str:
 
 
 def _unpenalised(setting: Setting) -> bool:
-    """No penalty, and a D on which a penalty on input gradients is allowed."""
-    return setting["penalty"]["name"] == "none" and setting["discriminator"]["normalisation"] != "batch"
+    """No penalty, and a D on which a penalty on input gradients is allowed: one that judges each sample on its own."""
+    judge = setting["discriminator"]
+    return setting["penalty"]["name"] == "none" and judge["normalisation"] != "batch" and not judge["minibatch_std"]
 
 
 def _unconstrained(setting: Setting) -> bool:
@@ -79,6 +80,12 @@ def _unconstrained(setting: Setting) -> bool:
 
 def _rule(setting: Setting, key: str) -> Any:
     return setting["rules"][key]
+
+
+def _may_look_ahead(setting: Setting) -> bool:
+    """Extra-gradient asks for one step each and an optimiser that does not look ahead by itself."""
+    one_each = _rule(setting, "critic_steps") == _rule(setting, "generator_steps") == 1
+    return one_each and _rule(setting, "method") == "gradient" and not _rule(setting, "optimizer").startswith("optimistic_")
 
 
 def _scaled(setting: Setting, factor: float, *keys: str) -> Changes:
@@ -168,6 +175,41 @@ REMEDIES = (
         "pairing each sample with a real one leaves no mode unpunished, and R1 with R2 makes it converge (Huang et al. 2024)",
     ),
     Remedy(
+        "packing",
+        ("mode_collapse",),
+        lambda s: _rule(s, "pack") == 1 and s["batch"] % 2 == 0,
+        lambda s: {"rules.pack": 2},
+        "D judges two samples at once, so that a lack of variety shows (Lin et al. 2018)",
+    ),
+    Remedy(
+        "adaptive_balance",
+        D_STRONG,
+        lambda s: _rule(s, "balance") == "none",
+        lambda s: {"rules.balance": "adaptive"},
+        "D rests while it is too far ahead",
+    ),
+    Remedy(
+        "instance_noise",
+        D_STRONG,
+        lambda s: _rule(s, "instance_noise") == 0,
+        lambda s: {"rules.instance_noise": 0.1},
+        "noise on D's inputs makes the supports overlap, so that no perfect D exists (Arjovsky & Bottou 2017; Sønderby et al. 2017)",
+    ),
+    Remedy(
+        "augmentation",
+        ("discriminator_overfit",),
+        lambda s: _rule(s, "augment") == "none" and len(s["shape"]) == 3,
+        lambda s: {"rules.augment": "diffaugment"},
+        "D never sees the same image twice (Zhao et al. 2020)",
+    ),
+    Remedy(
+        "extra_gradient",
+        ("oscillating",),
+        _may_look_ahead,
+        lambda s: {"rules.method": "extra_gradient", "rules.order": "simultaneous"},
+        "a step that looks ahead turns rotation into attraction (Gidel et al. 2019)",
+    ),
+    Remedy(
         "slower_discriminator",
         (*D_STRONG, "mode_collapse"),
         lambda s: True,
@@ -198,7 +240,7 @@ REMEDIES = (
     Remedy(
         "more_critic_steps",
         ("generator_wins",),
-        lambda s: _rule(s, "critic_steps") < 5,
+        lambda s: _rule(s, "critic_steps") < 5 and _rule(s, "method") != "extra_gradient",
         lambda s: {"rules.critic_steps": min(5, 2 * _rule(s, "critic_steps") + 1)},
         "D gets more steps for each step of G",
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.game.build import objective
+from stages.game.combinations import data_mistakes
 from stages.measure.remedies import REMEDIES, command, fitting
 from stages.measure.verdict_rules import FLAGS, SEVERITY
 from stages.store.config import read_config, read_yaml
@@ -17,6 +18,8 @@ EXTRA = """
   clipped_written:
     {loss: {name: label_smoothing, real_target: 0.8}, penalty: {name: none}, constraint: {name: clip, bound: 0.02}, rules: {beta1: 0.5}}
   normed:          {loss: {name: minimax}, penalty: {name: none}, constraint: {name: none}, discriminator: {normalisation: batch}}
+  ahead: {loss: {name: hinge}, penalty: {name: none}, constraint: {name: none}, rules: {method: extra_gradient, order: simultaneous}}
+  spread:          {loss: {name: minimax}, penalty: {name: none}, constraint: {name: none}, discriminator: {minibatch_std: true}}
   decayed:         {loss: {name: hinge}, penalty: {name: lecam, weight: 0.3, decay: 0.9}, constraint: {name: spectral_norm, iterations: 2}}
 """
 
@@ -31,7 +34,7 @@ def params(tmp_path_factory):
 
 def setting(config, name):
     variant = dataclasses.asdict(config.variant(name))
-    return {**variant, "steps": config.train.steps, "best_step": 400}
+    return {**variant, "steps": config.train.steps, "batch": config.train.batch, "shape": (1, 8, 8), "best_step": 400}
 
 
 def changed(params, line, folder):
@@ -45,7 +48,21 @@ def changed(params, line, folder):
     return read_config(folder / "params.yaml")
 
 
-NAMES = ["minimax", "hinge", "hinge_sn", "wgan_clip", "wgan_gp", "wgan_free", "r3", "overpowered", "clipped_written", "normed", "decayed"]
+NAMES = [
+    "minimax",
+    "hinge",
+    "hinge_sn",
+    "wgan_clip",
+    "wgan_gp",
+    "wgan_free",
+    "r3",
+    "overpowered",
+    "clipped_written",
+    "normed",
+    "ahead",
+    "spread",
+    "decayed",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,6 +76,7 @@ def test_every_fitting_remedy_is_valid_and_changes_something(name, params, tmp_p
         after = changed(params, remedy["command"], tmp_path)
         assert (after.variant(name), after.train) != (config.variant(name), config.train), remedy
         objective(after.variant(name))  # the parts can be built, and their combination is not refused
+        assert list(data_mistakes(after.variant(name), (1, 8, 8), after.train.batch)) == []
         others = {key: value for key, value in after.variants.items() if key != name}
         assert others == {key: value for key, value in config.variants.items() if key != name}
 
@@ -87,6 +105,10 @@ def test_a_remedy_that_is_already_there_or_not_allowed_is_not_offered(params):
     assert "fewer_critic_steps" not in names("minimax", "discriminator_wins")
     assert "add_r1" not in names("ns_r1", "oscillating")
     assert "add_r1" not in names("normed", "oscillating")  # a penalty on input gradients and batch norm in D are refused together
+    assert "add_r1" not in names("spread", "oscillating")
+    assert "extra_gradient" in names("hinge", "oscillating")
+    assert "extra_gradient" not in names("ahead", "oscillating")
+    assert "extra_gradient" not in names("overpowered", "oscillating")  # it takes three D steps
     assert "spectral_norm" not in names("hinge_sn", "oscillating")
     assert "add_gradient_penalty" in names("wgan_free", "oscillating")
 

@@ -13,8 +13,8 @@ WARM_UP = 20  # power iterations at attachment, so that sigma is near the norm f
 def spectral_norm(*, iterations: int = 1) -> Constraint:
     """Spectral norm of every weighted layer of D, per lane: W is used as W / sigma(W), sigma = uᵀ W v.
 
-    `iterations` power iterations v <- Wᵀu / ‖·‖, u <- W v / ‖·‖ before each D update; u and v are constants of the step (D's forwards on real
-    and generated data and the G step that follows share them), and the gradient passes through sigma by W:
+    `iterations` power iterations v <- Wᵀu / ‖·‖, u <- W v / ‖·‖ before each D update; u and v are constants of the step (D's
+    forwards on real and generated data and the G step that follows share them), and the gradient passes through sigma by W:
     ∂(W/sigma) = dW/sigma - W (uᵀ dW v)/sigma². A convolution is taken as the matrix C_out x (C_in k k), as everywhere; that is not
     the norm of the convolution operator.
 
