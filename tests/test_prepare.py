@@ -24,8 +24,10 @@ RNG = np.random.default_rng(0)
 VARIANT = {"loss": {"name": "hinge"}, "penalty": {"name": "none"}, "constraint": {"name": "none"}}
 
 
-def _config(source: str, space: str = "random", **data: object) -> Config:
+def _config(source: str, space: str | None = None, **data: object) -> Config:
+    """A configuration of that source; the cheapest feature space that suits it unless one is asked for."""
     entries = {"source": source, **data}
+    space = space or ("auto" if source in ("ring", "grid", "dirac", "table") else "random")
     return parse({"data": entries, "evaluate": {"features": space}, "compare": {"baseline": "hinge"}, "variants": {"hinge": VARIANT}})
 
 
@@ -206,6 +208,11 @@ def _table(root: Path) -> Config:
     return _config("table", path="x.csv")
 
 
+def _unlabelled(root: Path) -> Config:
+    _array(root, RNG.integers(0, 256, (60, 8, 8), dtype=np.uint8))
+    return _config("array", "classifier", path="x.npz")
+
+
 def _array(root: Path, array: np.ndarray, **labels: np.ndarray) -> Config:
     np.savez(root / "x.npz", images=array, **labels)
     return _config("array", path="x.npz")
@@ -233,7 +240,7 @@ BAD = {
         lambda root: _config("digits", test=0.0),
         "the test part is empty (1797 items; data.validation 0.1, data.test 0.0)",
     ),
-    "a classifier without labels": (lambda root: _config("ring", "classifier"), "evaluate.features is 'classifier', which needs labelled"),
+    "a classifier without labels": (_unlabelled, "evaluate.features is 'classifier', which needs labelled"),
 }
 
 
