@@ -97,7 +97,8 @@ def unfinished(root: Path) -> Iterator[Finding]:
                     if done
                     else "stopped midway; the same variant goes on from its checkpoint"
                 )
-                yield Finding(f"{place.name[:12]}… {text}", "seesaw sync" if done else f"dvc repro, or rm -r {place} to forget it")
+                remedy = "nothing: the next training removes it" if done else f"dvc repro, or rm -r {place} to forget it"
+                yield Finding(f"{place.name[:12]}… {text}", remedy)
         except Timeout:
             yield Finding(f"{place.name[:12]}… is being trained by another process", "wait for it")
 
