@@ -221,13 +221,19 @@ def _finish(plan: Plan, config: Config, root: Path, started: Mapping[str, Any]) 
     folder = root / layout.snapshots(name)
     shutil.rmtree(folder, ignore_errors=True)
     for step in plan.snapshots:
-        parts = [tensors.read(group.snapshot(step)) for group in checkpoints]
-        tensors.write(root / layout.snapshot(name, step), {key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
+        _join_tensors([group.snapshot(step) for group in checkpoints], root / layout.snapshot(name, step))
+        _join_tensors([group.continuation(step) for group in checkpoints], root / layout.continuation(name, step))
     seeds = [seed for group in plan.groups for seed in group]
     records.write(root / layout.records(name), block.columns, seeds, block.steps, block.values)
     write_curves(root / layout.curves(name), block)
     write_json(root / layout.run(name), _run(plan, config, died_at, block))
     write_json(root / layout.executions(name), _execution(plan, root, started, block))
+
+
+def _join_tensors(paths: Sequence[Path], whole: Path) -> None:
+    """Lane-first tensors of every group, one after the other."""
+    parts = [tensors.read(path) for path in paths]
+    tensors.write(whole, {key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
 
 def _join_groups(blocks: Sequence[Block]) -> Block:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from stages.game import cost, spec
+from stages.game.fork import continuation
 from stages.game.game import Game
 from stages.game.loop import Turn, play_turn
 from stages.game.streams import lane_draws
@@ -103,7 +104,7 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
     observer = Observer(game, float(_spread(data)))
     saved_at = said_at = time.monotonic()
     if game.step == 0:
-        snapshots.write(checkpoints.snapshot(0), game.snapshot())
+        _keep(game, checkpoints)
     while game.step < job.steps and not stop():
         recorded = _is_recorded(game.step + 1, job)
         before = observer.before() if recorded else None
@@ -111,7 +112,7 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
         if before is not None:
             recorder.add(game.step, observer.row(turn, before))
         if game.step in job.snapshots:
-            snapshots.write(checkpoints.snapshot(game.step), game.snapshot())
+            _keep(game, checkpoints)
         now = time.monotonic()
         if now - saved_at > CHECKPOINT_SECONDS:
             checkpoints.save(game.step, _arrays(game), recorder.take())
@@ -122,6 +123,12 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
     checkpoints.save(game.step, _arrays(game), recorder.take())
     _say(event="end", step=game.step, died_at=game.died_at.tolist())
     return 0 if game.step >= job.steps else STOPPED
+
+
+def _keep(game: Game, checkpoints: Checkpoints) -> None:
+    """The snapshot of this step, and beside it what going on from there needs."""
+    snapshots.write(checkpoints.snapshot(game.step), game.snapshot())
+    snapshots.write(checkpoints.continuation(game.step), continuation(game))
 
 
 def _count_cost(job: Job, shape: tuple[int, ...]) -> None:

@@ -26,6 +26,11 @@ def snapshots(variant: str) -> Path:
     return RESULTS / "snapshots" / variant
 
 
+def continuation(variant: str, step: int) -> Path:
+    """results/snapshots/v/continuation-000300.safetensors"""
+    return snapshots(variant) / f"continuation-{step:06d}.safetensors"
+
+
 def snapshot(variant: str, step: int) -> Path:
     """results/snapshots/v/step-000300.safetensors"""
     return snapshots(variant) / f"step-{step:06d}.safetensors"

@@ -85,6 +85,10 @@ class Checkpoints:
         """Where the snapshot of a step is kept until the run is whole."""
         return self.place / f"snapshot-{step:08d}.safetensors"
 
+    def continuation(self, step: int) -> Path:
+        """Where what a game needs to go on from that snapshot is kept."""
+        return self.place / f"continuation-{step:08d}.safetensors"
+
     def final(self, step: int) -> dict[str, np.ndarray]:
         """The state at the end of the run."""
         return tensors.read(self._state(step))
