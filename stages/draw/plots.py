@@ -87,8 +87,10 @@ def _projection(real: np.ndarray) -> Any:
 def _panels(lanes: int) -> Figure:
     columns = min(lanes, 4)
     rows = -(-lanes // columns)
-    figure = Figure(figsize=(2.2 * columns, 2.35 * rows), dpi=100, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(2.2 * columns, 2.35 * rows), dpi=100, facecolor="white")  # laid out by hand: a solver draws everything thrice
     FigureCanvasAgg(figure)
+    wide, high = figure.get_size_inches()
+    figure.subplots_adjust(0.32 / wide, 0.25 / high, 1 - 0.08 / wide, 1 - 0.22 / high, wspace=0.2, hspace=0.22)
     for index in range(lanes):
         axes = figure.add_subplot(rows, columns, index + 1)
         axes.tick_params(labelsize=6, length=2, color="#888888", labelcolor="#555555")

@@ -4,15 +4,20 @@ A block is one matrix product: `‖x‖² + ‖y‖² − 2 x·y` in float64. It
 `slack = (d + 4) · 2⁻⁵²` (the bound of a dot product of d terms), so equal distances can come out unequal. Every distance is therefore
 asked for either rounded down or rounded up by that bound: `down(a) <= up(b)` holds whenever a <= b in exact arithmetic, whatever the
 order of the points or the size of a block. Points are centred first, which keeps the bound small.
+
+In few dimensions the nearest points are found by a k-d tree instead (SciPy), which looks at n log n pairs; its distances are sums of
+squared differences, and rounded by the same bound, which is wider than theirs.
 """
 
 from collections.abc import Iterator
 
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
 BLOCK = 1 << 18  # numbers in one block: 2 MiB of float64, which stays in a core's cache
 ROWS = 64  # of a block at least, so that a matrix product is worth its call
+TREE = 8  # dimensions up to which a k-d tree beats looking at every pair
 
 
 def slack(dimensions: int) -> float:
@@ -45,6 +50,9 @@ def radii(x: Tensor, centre: Tensor, ks: tuple[int, ...]) -> Tensor:
     """
     if x.shape[0] <= max(ks):
         raise ValueError(f"{x.shape[0]} points have no {max(ks)}-th neighbour")
+    if x.shape[1] <= TREE:
+        distance, _ = _tree(x, x, max(ks) + 1, +1)  # the first is the point itself, or its double
+        return distance[:, list(ks)].T.contiguous()
     out = torch.empty(len(ks), x.shape[0], dtype=torch.float64)
     for rows, block in blocks(x, x, centre, +1):
         here = torch.arange(rows.start, rows.stop)
@@ -56,8 +64,18 @@ def radii(x: Tensor, centre: Tensor, ks: tuple[int, ...]) -> Tensor:
 
 def nearest(x: Tensor, y: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
     """Each point of `x`'s squared distance to the nearest point of `y` (rounded down), and which one: `[n]`, `[n]`."""
+    if x.shape[1] <= TREE:
+        distances, indices = _tree(x, y, 1, -1)
+        return distances[:, 0], indices[:, 0]
     distance = torch.empty(x.shape[0], dtype=torch.float64)
     index = torch.empty(x.shape[0], dtype=torch.int64)
     for rows, block in blocks(x, y, centre, -1):
         distance[rows], index[rows] = block.min(1)
     return distance, index
+
+
+def _tree(x: Tensor, y: Tensor, count: int, rounding: int) -> tuple[Tensor, Tensor]:
+    """Squared distances, rounded, and indices of the `count` nearest points of `y` to each of `x`, nearest first: `[n, count]` each."""
+    points, queries = y.double().numpy(), x.double().numpy()
+    distance, index = KDTree(points).query(queries, k=[*range(1, count + 1)])
+    return torch.from_numpy(distance).square() * (1.0 + rounding * slack(x.shape[1])), torch.from_numpy(index)

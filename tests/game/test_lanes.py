@@ -26,7 +26,7 @@ def lane(player: Flat, index: int) -> list[torch.Tensor]:
 def test_a_lane_among_others_equals_the_lane_alone_over_200_steps(network, penalty):
     """float64, 1e-8: grouped sums differ from single ones by rounding alone (1e-16 a step, grown by 200 Adam steps)."""
     of = games.variant("non_saturating", penalty, network=network, generator_normalisation="none" if network == "linear" else "batch")
-    together = games.play(games.game(of, [5, 1, 9], 200), 200)
+    together = games.play(games.game(of, [5, 1], 200), 200)
     alone = games.play(games.game(of, [1], 200), 200)
     for role in ("generator", "discriminator"):
         for among, single in zip(lane(getattr(together, role), 1), lane(getattr(alone, role), 0), strict=True):

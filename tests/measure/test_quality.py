@@ -149,14 +149,15 @@ def slow_neighbours(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
 
 
 class TestNeighbours:
+    @pytest.mark.parametrize("dimensions", [3, 12])  # by a tree, by every pair
     @pytest.mark.parametrize("offset", [0.0, 50.0])
-    def test_agrees_with_the_definitions(self, offset: float) -> None:
-        real, fake = normal(80, 3) + offset, 1.2 * normal(90, 3, 1) + 0.4 + offset
+    def test_agrees_with_the_definitions(self, offset: float, dimensions: int) -> None:
+        real, fake = normal(80, dimensions) + offset, 1.2 * normal(90, dimensions, 1) + 0.4 + offset
         measured, slow = scored(real, fake), slow_neighbours(real.numpy(), fake.numpy())
         assert {name: measured[name] for name in slow} == pytest.approx(slow, abs=1e-12)
 
     def test_small_blocks_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real, fake = normal(150, 3), normal(140, 3, 1) + 0.4
+        real, fake = normal(150, 12), normal(140, 12, 1) + 0.4
         whole = scored(real, fake)
         monkeypatch.setattr(distances, "BLOCK", 1)
         monkeypatch.setattr(distances, "ROWS", 7)
@@ -209,22 +210,51 @@ class TestNeighbours:
             cloud(Encoded(broken), space(2))
 
 
-class TestMemorisation:
+class TestNearest:
+    """Every tie and every double: points of a small lattice, several times over."""
+
     def setup_method(self) -> None:
-        self.train = normal(200, 6)
-        self.centre = torch.zeros(6, dtype=torch.float64)
+        choose = torch.Generator().manual_seed(3)
+        self.x, self.y = (torch.randint(0, 4, (n, 3), generator=choose).float() for n in (60, 90))
+        self.exact = (self.x.double()[:, None] - self.y.double()[None]).square().sum(2)
+
+    @pytest.mark.parametrize("tree", [0, 8])
+    def test_bounds_hold_the_exact_distance(self, tree: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(distances, "TREE", tree)
+        low, index = distances.nearest(self.x, self.y, torch.zeros(3, dtype=torch.float64))
+        exact = self.exact.min(1).values
+        assert bool((low <= exact).all())
+        torch.testing.assert_close(low, exact, rtol=1e-13, atol=1e-12)
+        assert torch.equal(self.exact[torch.arange(60), index], exact)
+
+    @pytest.mark.parametrize("tree", [0, 8])
+    def test_a_point_is_not_its_own_neighbour_and_a_double_is(self, tree: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(distances, "TREE", tree)
+        high = distances.radii(self.x, torch.zeros(3, dtype=torch.float64), (1, 4))
+        own = (self.x.double()[:, None] - self.x.double()[None]).square().sum(2).fill_diagonal_(torch.inf).sort(1).values
+        exact = torch.stack([own[:, 0], own[:, 3]])
+        assert bool((high >= exact).all())
+        torch.testing.assert_close(high, exact, rtol=1e-13, atol=1e-12)
+
+
+@pytest.mark.parametrize("dimensions", [6, 12])  # by a tree, by every pair
+class TestMemorisation:
+    @pytest.fixture(autouse=True)
+    def train_set(self, dimensions: int) -> None:
+        self.train = normal(200, dimensions)
+        self.centre = torch.zeros(dimensions, dtype=torch.float64)
         self.spacing = distances.radii(self.train, self.centre, (1,))[0]
 
     def share(self, fake: torch.Tensor) -> float:
         return memorisation(self.train, self.spacing, fake, self.centre)
 
-    def test_copies_count_and_far_samples_do_not(self) -> None:
+    def test_copies_count_and_far_samples_do_not(self, dimensions: int) -> None:
         assert self.share(self.train[:50]) == 1.0
         assert self.share(self.train[:50] + 1e-6) == 1.0
-        assert self.share(normal(50, 6, 1) + 100.0) == 0.0
+        assert self.share(normal(50, dimensions, 1) + 100.0) == 0.0
 
-    def test_half_copies_lie_between_the_floor_and_one(self) -> None:
-        fresh = normal(200, 6, 1)
+    def test_half_copies_lie_between_the_floor_and_one(self, dimensions: int) -> None:
+        fresh = normal(200, dimensions, 1)
         floor = self.share(fresh)
         assert 0.0 < floor < 1.0
         assert self.share(torch.cat([self.train[:100], fresh[:100]])) == pytest.approx((1.0 + self.share(fresh[:100])) / 2)
