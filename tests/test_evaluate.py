@@ -1,6 +1,7 @@
 """The node `evaluate`: staged generators get the scores they deserve, and the documents keep their contract."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -306,6 +307,21 @@ class TestPrograms:
         assert scored["scores"]["frechet"]["value"] > 0.0
         assert scored["scores"]["frechet"]["value"] < 1000 * scored["floors"]["frechet"]["value"]
         assert "modes" not in scored["scores"]
+
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # of the writing side, which is only this test
+    def test_torchscript_answers_like_the_module_it_was_made_of(self, tmp_path: Path) -> None:
+        from stages.store import programs
+        from stages.store.config import Evaluate
+
+        module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5, 2), torch.nn.ReLU(), torch.nn.BatchNorm2d(4), torch.nn.Flatten()).eval()
+        torch.jit.save(torch.jit.script(module), str(tmp_path / "conv.pt"))
+        asked = Evaluate(features="file:conv.pt", trust=True, input_size=16, input_channels=3, input_low=0.0, input_high=255.0)
+        features, digest = programs.load(asked, tmp_path)
+        grey = torch.rand(70, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1  # more than one batch
+        with torch.no_grad():
+            expected = module((grey.expand(-1, 3, -1, -1) + 1) / 2 * 255)
+        torch.testing.assert_close(features(grey), expected)
+        assert digest == hashlib.sha256((tmp_path / "conv.pt").read_bytes()).hexdigest()
 
     def test_without_trust_or_a_file_nothing_is_loaded(self, tmp_path: Path) -> None:
         from stages.store import programs
