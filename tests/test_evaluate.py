@@ -308,7 +308,7 @@ class TestPrograms:
         assert scored["scores"]["frechet"]["value"] < 1000 * scored["floors"]["frechet"]["value"]
         assert "modes" not in scored["scores"]
 
-    @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # of the writing side, which is only this test
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.s.*:DeprecationWarning")  # script and save, which only this test calls
     def test_torchscript_answers_like_the_module_it_was_made_of(self, tmp_path: Path) -> None:
         from stages.store import programs
         from stages.store.config import Evaluate

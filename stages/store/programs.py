@@ -3,6 +3,7 @@
 Loading such a file can run any code in it; `evaluate.trust` is the user's word that it may.
 """
 
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,11 +46,18 @@ def _open(path: Path) -> Callable[[Tensor], Tensor]:
     with zipfile.ZipFile(path) as archive:
         exported = not any(name.endswith(("/constants.pkl", "/data.pkl")) and name.count("/") == 1 for name in archive.namelist())
     try:
-        return torch.export.load(path).module() if exported else torch.jit.load(str(path), map_location="cpu").eval()
+        return torch.export.load(path).module() if exported else _torchscript(path)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SeesawError(
             f"{path} could not be loaded ({str(error).splitlines()[0]}): save it with this torch, {torch.__version__}"
         ) from None
+
+
+def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:
+    with warnings.catch_warnings():  # torch would rather have .pt2; the public Inception exports are TorchScript
+        warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", DeprecationWarning)
+        program: Callable[[Tensor], Tensor] = torch.jit.load(str(path), map_location="cpu").eval()
+        return program
 
 
 def _prepared(images: Tensor, evaluate: Evaluate) -> Tensor:
