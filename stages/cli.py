@@ -100,11 +100,16 @@ def evaluate(
 
 
 @app.command()
-def compare() -> None:
-    """Compare the variants of params.yaml (a node)."""
+def compare(aa: Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")] = 0) -> None:
+    """Compare the variants of params.yaml (a node); with --aa, check the comparison itself."""
+    config, root = _begin()
+    if aa:
+        from stages import calibrate
+
+        typer.echo(calibrate.table(calibrate.calibrate(config, aa, root, lambda line: typer.echo(line, err=True))))
+        return
     from stages import compare as node
 
-    config, root = _begin()
     node.compare(config, root)
 
 
