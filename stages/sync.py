@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from stages.errors import SeesawError
-from stages.store import projection, tracking
+from stages.store import projection, scratch, tracking
 from stages.store.projection import Result
 from stages.store.tracking import Found, Run, Store
 
@@ -62,6 +62,7 @@ def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | Non
     results, notes = projection.read_results(root)
     if not results:
         raise SeesawError(f"{root / 'results' / 'runs'} holds no finished result: run `dvc repro` first. {' '.join(notes)}".strip())
+    scratch.sweep(root)
     with tracking.exclusive(root, "sync"):
         store = tracking.open_store(root)
         work = Work(store, SyncSummary(store.uri, store.experiment, notes=notes), verify, progress or str)

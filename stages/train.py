@@ -54,19 +54,13 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
     Raises SeesawError when the data is missing, a worker fails, or another process trains the same result.
     """
     plan = make_plan(config, config.variant(name), root)
-    sweep_scratch(root)
+    scratch.sweep(root)
     with scratch.held(plan.place, f"variant {name}"):
         started = _started(plan.place)
         jobs = [_write_job(plan, config, index, root) for index in range(len(plan.groups))]
         progress = Progress(name, config.train.steps, len(plan.groups), quiet)
         _run_workers(jobs, progress)
         _finish(plan, config, root, started)
-
-
-def sweep_scratch(root: Path) -> None:
-    """Drop the work in progress of results that dvc.lock records."""
-    runs = sorted((root / layout.RESULTS / "runs").glob("*.json"))
-    scratch.sweep(places.scratch(root), root, {read_json(path, "dvc repro")["fingerprint"][:32]: path for path in runs})
 
 
 def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
