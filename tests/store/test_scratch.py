@@ -20,7 +20,7 @@ def finished(tmp_path):
     run.write_text(json.dumps({"fingerprint": FINGERPRINT}))
     place = scratch.folder(places.scratch(tmp_path), FINGERPRINT, "2.0", "cpu")
     place.mkdir(parents=True)
-    (tmp_path / "dvc.lock").write_text(f"md5: {hashlib.md5(run.read_bytes()).hexdigest()}\n")
+    (tmp_path / "dvc.lock").write_text(f"md5: {hashlib.md5(run.read_bytes(), usedforsecurity=False).hexdigest()}\n")
     return place
 
 
