@@ -273,14 +273,12 @@ def lane_tags(variant: str, lane: Mapping[str, Any]) -> dict[str, str]:
 def lane_curves(path: Path, clock: Clock) -> dict[int, list[Point]]:
     """Seed to the points of MEASURES, whole-lane values only."""
     stored = records.read(path)
-    steps = [int(step) for step in stored.steps]
-    times = [clock.at(step) for step in steps]
-    present = [(measure, stored.series(measure)) for measure in MEASURES if (measure, "") in stored.columns]
+    present = [(measure, stored.steps_of(measure), stored.series(measure)) for measure in MEASURES if stored.has(measure)]
     return {
         int(seed): [
-            Point(measure, float(value), at, step)
-            for measure, values in present
-            for value, at, step in zip(values[:, lane], times, steps, strict=True)
+            Point(measure, float(value), clock.at(int(step)), int(step))
+            for measure, steps, values in present
+            for value, step in zip(values[:, lane], steps, strict=True)
         ]
         for lane, seed in enumerate(stored.seeds)
     }
