@@ -1,6 +1,6 @@
 """What a group's turns show, per lane, taken beside the game: nothing here touches it, so that an observed game is the unobserved one.
 
-Tier 1 is recorded every `record_every` steps from what the turn computed anyway.
+Tier 1 is recorded every `record_every` steps from what the turn computed anyway; tier 2 (`stages.probing`) every `probe_every` steps.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from stages.game.optimizers import second_moment
 from stages.game.steps import Batches, Move, Turn
 from stages.game.streams import lane_draws
 from stages.measure import step as measures
+from stages.probing import Probe
 
 Row = dict[tuple[str, str], Tensor]  # (measure, layer) to [L]; layer "" is the whole lane
 OVERFIT_SAMPLES = 32  # items of each kind, at most, on which D's overfitting is seen
@@ -43,23 +44,38 @@ class Before:
 
 
 class Observer:
-    """Plays a game's turns and gives each one's rows, by table: `steps` (tier 1) and `incidents`."""
+    """Plays a game's turns and gives each one's rows, by table: `steps` (tier 1), `probes` (tier 2) and `incidents`."""
 
-    def __init__(self, game: Game, material: Material, record_every: int) -> None:
-        self.game, self.material, self.record_every = game, material, record_every
+    def __init__(self, game: Game, material: Material, record_every: int, probe_every: int) -> None:
+        self.game, self.material, self.record_every, self.probe_every = game, material, record_every, probe_every
+        self.probe = Probe(game, material.train, material.items)
+        self.last: Turn | None = None  # the turn before the present one, kept only where the present one is probed
         self.noise = lane_draws(game.seeds, "movement", 0, 0, game.like).normal(PROBE_SAMPLES, game.latent)
 
     def play(self) -> tuple[Turn, dict[str, Row]]:
         """One turn, and what of it is recorded."""
         game, step, alive = self.game, self.game.step + 1, self.game.alive.clone()
         before = self._before() if self.is_recorded(step) else None
+        start = self.probe.begin() if self.is_probed(step) else None
         turn = play_turn(game, self.material.train, self.material.items)
         rows = {} if before is None else {"steps": self._row(turn, before)}
+        if start is not None and self.last is not None:
+            rows["probes"] = self.probe.end(start, turn, self.last)
+        self.last = turn if self.is_probed(step + 1) else None
         return turn, rows | self._incidents(turn, alive)
+
+    @property
+    def may_pause(self) -> bool:
+        """False between the two turns of a probe: a game taken up again there would lack the first one's gradients."""
+        return self.last is None
 
     def is_recorded(self, step: int) -> bool:
         """The first step, every `record_every`-th, and the last."""
         return step == 1 or step % self.record_every == 0 or step == self.game.steps
+
+    def is_probed(self, step: int) -> bool:
+        """The second step, every `probe_every`-th, and the last; each with the step before it."""
+        return 2 <= step <= self.game.steps and (step == 2 or step % self.probe_every == 0 or step == self.game.steps)
 
     def _before(self) -> Before:
         return Before(self._samples(), self.game.generator.vector.clone(), self.game.discriminator.vector.clone())
@@ -108,8 +124,10 @@ class Observer:
             batches(lane_draws(game.seeds, f"overfit/{part}", game.step, 0, game.like).integers(items, count)).to(game.like)
             for part, batches, items in (("train", material.train, material.items), ("held", material.held, material.held_items))
         )
-        answers = [_evaluated(game.discriminator.module, x) for x in (real, held)]
-        return {("overfit_auc", ""): measures.auc(*answers)}
+        judge = game.discriminator
+        if judge.mixes_samples:
+            return {("overfit_auc", ""): measures.auc(_evaluated(judge.module, real), _evaluated(judge.module, held))}
+        return {("overfit_auc", ""): measures.auc(*_evaluated(judge.module, torch.cat([real, held], 1)).chunk(2, 1))}
 
     def _optimiser(self, short: str, player: Flat, state: Mapping[str, Tensor]) -> Row:
         rules = self.game.variant.rules

@@ -86,7 +86,8 @@ def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
 def resolve(config: Config, variant: Variant) -> dict[str, Any]:
     """The variant and what it shares with all others, as plain values: what decides its result besides data and code."""
     shared = {
-        key: getattr(config.train, key) for key in ("seeds", "steps", "batch", "latent", "lanes_per_group", "record_every", "snapshots")
+        key: getattr(config.train, key)
+        for key in ("seeds", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
     }
     return {**dataclasses.asdict(variant), **shared}
 
@@ -125,7 +126,7 @@ def _write_job(plan: Plan, config: Config, index: int, root: Path) -> Path:
         "place": str(place),
         "device": plan.device,
         "parent": os.getpid(),
-        **{key: getattr(config.train, key) for key in ("steps", "batch", "latent", "record_every")},
+        **{key: getattr(config.train, key) for key in ("steps", "batch", "latent", "record_every", "probe_every")},
     }
     write_json(path, job)
     return path

@@ -45,6 +45,7 @@ class Job:
     batch: int
     latent: int
     record_every: int
+    probe_every: int
     snapshots: list[int]
     prepared: str
     place: str
@@ -95,18 +96,18 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
     if saved is not None:
         game.load_state({name: torch.from_numpy(array) for name, array in saved[1].items()})
     _say(event="start", step=game.step)
-    observer = Observer(game, _material(job, data), job.record_every)
+    observer = Observer(game, _material(job, data), job.record_every, job.probe_every)
     saved_at = said_at = time.monotonic()
     if game.step == 0:
         _keep(game, checkpoints)
-    while game.step < job.steps and not stop():
+    while game.step < job.steps and not (observer.may_pause and stop()):
         turn, rows = observer.play()
         for table, row in rows.items():
             recorder.add(table, game.step, row)
         if game.step in job.snapshots:
             _keep(game, checkpoints)
         now = time.monotonic()
-        if now - saved_at > CHECKPOINT_SECONDS:
+        if now - saved_at > CHECKPOINT_SECONDS and observer.may_pause:
             checkpoints.save(game.step, _arrays(game), recorder.take())
             saved_at = now
         if now - said_at > REPORT_SECONDS:
