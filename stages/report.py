@@ -21,7 +21,7 @@ from stages.store.files import read_json, write_text
 from stages.store.records import Records
 
 REMEDY = "run `dvc repro`"
-LAYERED = ("g_gradient_norm", "d_gradient_norm")
+LAYERED = ("g_gradient_norm", "d_gradient_norm", "g_update_ratio", "d_update_ratio")
 STEP = re.compile(r"step-(\d+)\.png")
 
 

@@ -18,7 +18,7 @@ class Leg(NamedTuple):
 def leg(gradient: Sequence[Tensor], update: Sequence[Tensor], before: Tensor, after: Tensor) -> Leg:
     """From the loss's gradient by the moved weights, at the start, and its values `[L]` at both ends.
 
-    predicted - change is of second order in Δ: -½ Δᵀ ∇²L Δ + O(‖Δ‖³).
+    change - predicted is of second order in Δ: ½ Δᵀ ∇²L Δ + O(‖Δ‖³).
     """
     return Leg(inner(gradient, update), after.double() - before.double())
 
