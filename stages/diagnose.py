@@ -40,7 +40,7 @@ MEASURES = (
     *("d_loss", "g_loss", "d_penalty", "real_logit", "fake_logit", "auc", "saturation", "sample_movement"),
     *("d_gradient_norm", "g_gradient_norm", "d_update_ratio", "g_update_ratio"),
 )
-LAYERED = ("d_gradient_norm", "g_gradient_norm")
+LAYERED = ("d_gradient_norm", "g_gradient_norm", "d_update_ratio", "g_update_ratio")
 
 
 @dataclass(frozen=True)
@@ -378,11 +378,17 @@ def story(case: Case, quality: Sequence[Sequence[SnapshotQuality]], measured: St
     """What the report draws: medians over the lanes that are finite at that step, `null` where none is."""
     steps = case.records.steps
     rows = np.unique(np.linspace(0, len(steps) - 1, min(ROWS, len(steps))).round().astype(int))
-    medians = {name: _medians(case.records.series(name)) for name in MEASURES}
-    return {"steps": steps.tolist(), **medians} | {
+    probed = next((table for table in case.records.tables if ("d_drive", "") in table.columns), None)
+    return {"steps": steps.tolist(), **_table_medians(case.records.tables[0])} | {
+        "probes": None if probed is None else {"steps": probed.steps.tolist(), **_table_medians(probed)},
         "layers": {name: _heat(case.records, name, rows) for name in LAYERED},
         "quality": _quality_story(case, quality, measured, overfit),
     }
+
+
+def _table_medians(table: records.Table) -> dict[str, list[float | None]]:
+    """Every whole-lane measure of measures taken at the same steps."""
+    return {measure: _medians(table.values[:, column]) for column, (measure, layer) in enumerate(table.columns) if not layer}
 
 
 def _heat(known: records.Records, name: str, rows: np.ndarray) -> dict[str, Any]:

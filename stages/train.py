@@ -80,7 +80,8 @@ def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
 def resolve(config: Config, variant: Variant) -> dict[str, Any]:
     """The variant and what it shares with all others, as plain values: what decides its result besides data and code."""
     shared = {
-        key: getattr(config.train, key) for key in ("seeds", "steps", "batch", "latent", "lanes_per_group", "record_every", "snapshots")
+        key: getattr(config.train, key)
+        for key in ("seeds", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
     }
     return {**dataclasses.asdict(variant), **shared}
 
@@ -111,7 +112,7 @@ def _write_job(plan: Plan, config: Config, index: int, root: Path) -> Path:
         "place": str(place),
         "device": plan.device,
         "parent": os.getpid(),
-        **{key: getattr(config.train, key) for key in ("steps", "batch", "latent", "record_every")},
+        **{key: getattr(config.train, key) for key in ("steps", "batch", "latent", "record_every", "probe_every")},
     }
     write_json(path, job)
     return path
@@ -194,7 +195,7 @@ def _finish(plan: Plan, config: Config, root: Path, started: Mapping[str, Any]) 
     """Outputs from the groups' scratch into place; `runs/v.json` comes last but one, the execution last."""
     name = plan.variant.name
     checkpoints = [scratch.Checkpoints(plan.place / f"group-{index}") for index in range(len(plan.groups))]
-    block = _join_groups([Block.join(group.blocks()) for group in checkpoints])
+    blocks = _join_tables([group.blocks() for group in checkpoints])
     died_at = np.concatenate([group.final(config.train.steps)["died_at"] for group in checkpoints])
     folder = root / layout.snapshots(name)
     shutil.rmtree(folder, ignore_errors=True)
@@ -202,10 +203,10 @@ def _finish(plan: Plan, config: Config, root: Path, started: Mapping[str, Any]) 
         _join_tensors([group.snapshot(step) for group in checkpoints], root / layout.snapshot(name, step))
         _join_tensors([group.continuation(step) for group in checkpoints], root / layout.continuation(name, step))
     seeds = [seed for group in plan.groups for seed in group]
-    records.write(root / layout.records(name), block.columns, seeds, block.steps, block.values)
-    write_curves(root / layout.curves(name), block)
-    write_json(root / layout.run(name), _run(plan, config, died_at, block))
-    write_json(root / layout.executions(name), _execution(plan, root, started, block))
+    records.write(root / layout.records(name), seeds, blocks.values())
+    write_curves(root / layout.curves(name), blocks["steps"])
+    write_json(root / layout.run(name), _run(plan, config, died_at, blocks))
+    write_json(root / layout.executions(name), _execution(plan, root, started, blocks["steps"]))
 
 
 def _join_tensors(paths: Sequence[Path], whole: Path) -> None:
@@ -214,14 +215,27 @@ def _join_tensors(paths: Sequence[Path], whole: Path) -> None:
     tensors.write(whole, {key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
 
-def _join_groups(blocks: Sequence[Block]) -> Block:
-    """Groups side by side along the lanes; a step is done when its last group is."""
-    return Block(
-        blocks[0].columns, blocks[0].steps, np.max([block.at for block in blocks], 0), np.concatenate([block.values for block in blocks], 2)
-    )
+def _join_tables(groups: Sequence[Mapping[str, Block]]) -> dict[str, Block]:
+    """Groups side by side along the lanes, table by table; `steps` first."""
+    tables = sorted({table for group in groups for table in group}, key=lambda table: (table != "steps", table))
+    lanes = [group["steps"].values.shape[2] for group in groups]
+    return {table: _join_groups({index: group[table] for index, group in enumerate(groups) if table in group}, lanes) for table in tables}
 
 
-def _run(plan: Plan, config: Config, died_at: np.ndarray, block: Block) -> dict[str, Any]:
+def _join_groups(blocks: Mapping[int, Block], lanes: Sequence[int]) -> Block:
+    """A step is done when its last group is. At a step that only some groups recorded (an incident) the others' lanes are NaN."""
+    columns = next(iter(blocks.values())).columns
+    steps = np.unique(np.concatenate([block.steps for block in blocks.values()]))
+    at = np.zeros(len(steps), np.int64)
+    values = [np.full((len(steps), len(columns), count), np.nan) for count in lanes]
+    for index, block in blocks.items():
+        rows = np.searchsorted(steps, block.steps)
+        at[rows] = np.maximum(at[rows], block.at)
+        values[index][rows] = block.values
+    return Block(columns, steps, at, np.concatenate(values, 2))
+
+
+def _run(plan: Plan, config: Config, died_at: np.ndarray, blocks: Mapping[str, Block]) -> dict[str, Any]:
     cost = read_json(plan.place / "group-0" / "cost.json", "remove the scratch folder and train again")
     return {
         "variant": plan.variant.name,
@@ -231,7 +245,7 @@ def _run(plan: Plan, config: Config, died_at: np.ndarray, block: Block) -> dict[
         "seeds": [seed for group in plan.groups for seed in group],
         "steps": config.train.steps,
         "snapshots": plan.snapshots,
-        "lanes": [_lane(index, int(step), config, block) for index, step in enumerate(died_at)],
+        "lanes": [_lane(index, int(step), config, blocks) for index, step in enumerate(died_at)],
         "parameters": cost["parameters"],
         "cost": {
             "flops": cost["flops_per_step"] * config.train.steps,
@@ -241,23 +255,28 @@ def _run(plan: Plan, config: Config, died_at: np.ndarray, block: Block) -> dict[
     }
 
 
-def _lane(index: int, died_at: int, config: Config, block: Block) -> dict[str, Any]:
+def _lane(index: int, died_at: int, config: Config, blocks: Mapping[str, Block]) -> dict[str, Any]:
     if died_at == 0:
         return {"seed": index, "status": "finished", "step": config.train.steps, "reason": None}
-    return {"seed": index, "status": "non_finite", "step": died_at, "reason": _reason(index, died_at, block)}
+    return {"seed": index, "status": "non_finite", "step": died_at, "reason": _reason(index, died_at, blocks)}
 
 
-def _reason(index: int, died_at: int, block: Block) -> str:
-    """The first measure that was recorded as not finite, if any was by then."""
-    for step, row in zip(block.steps, block.values[:, :, index], strict=True):
+def _reason(index: int, died_at: int, blocks: Mapping[str, Block]) -> str:
+    """The step of the first loss that was not finite, and where a gradient first was not."""
+    said = f"a loss was not finite at step {died_at}"
+    if "incidents" not in blocks:
+        return said
+    found = blocks["incidents"]
+    for step, row in zip(found.steps, found.values[:, :, index], strict=True):
         bad = [
-            measure + (f" of {layer}" if layer else "")
-            for (measure, layer), value in zip(block.columns, row, strict=True)
-            if not np.isfinite(value)
+            f"{int(count)} values of {layer} ({measure[0].upper()})"
+            for (measure, layer), count in zip(found.columns, row, strict=True)
+            if layer and count > 0
         ]
         if bad:
-            return f"a loss was not finite at step {died_at}; first seen in the records at step {step}: {', '.join(bad[:3])}"
-    return f"a loss was not finite at step {died_at}"
+            more = f" and {len(bad) - 3} more layers" if len(bad) > 3 else ""
+            return f"{said}; gradients that were not finite were first seen at step {step}: {', '.join(bad[:3])}{more}"
+    return said
 
 
 def _execution(plan: Plan, root: Path, started: Mapping[str, Any], block: Block) -> dict[str, Any]:

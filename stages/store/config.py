@@ -53,6 +53,7 @@ class Train:
     latent: int = 32
     lanes_per_group: int = 4  # lanes that share one program; fixed for a result
     record_every: int = 10
+    probe_every: int = 200  # at least 100: steps between the costlier measures
     snapshots: int = 5  # points after step 0, evenly spaced, the last one included
     generator: Player = field(default_factory=lambda: Player(activation="relu", normalisation="batch"))
     discriminator: Player = field(default_factory=lambda: Player(activation="leaky_relu", normalisation="none"))
@@ -282,6 +283,7 @@ def _check_values(config: Config) -> None:
     for key in ("seeds", "steps", "batch", "latent", "record_every", "snapshots"):
         _at_least(f"train.{key}", getattr(train, key), 1)
     _at_least("train.lanes_per_group", train.lanes_per_group, 2)
+    _at_least("train.probe_every", train.probe_every, 100)
     if train.snapshots > train.steps:
         raise SeesawError(f"train.snapshots is {train.snapshots}, more than train.steps ({train.steps})")
     _at_least("evaluate.samples", config.evaluate.samples, 16)

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from stages.errors import SeesawError
 from stages.store import layout, places, tensors
 from stages.store.files import read_json
-from stages.store.records import Block
+from stages.store.records import Block, load_blocks, save_blocks
 
 KEPT = 2
 
@@ -54,10 +54,10 @@ class Checkpoints:
     def __init__(self, place: Path) -> None:
         self.place = place
 
-    def save(self, step: int, state: Mapping[str, np.ndarray], block: Block | None) -> None:
-        """Records first, then the state: a state on disk vouches for every record before it."""
-        if block is not None:
-            block.save(self._records(step))
+    def save(self, step: int, state: Mapping[str, np.ndarray], blocks: Mapping[str, Block]) -> None:
+        """Records (by table) first, then the state: a state on disk vouches for every record before it."""
+        if blocks:
+            save_blocks(self._records(step), blocks)
         tensors.write(self._state(step), state)
         for old in self._steps()[:-KEPT]:
             self._state(old).unlink(missing_ok=True)
@@ -78,9 +78,11 @@ class Checkpoints:
             path.unlink()
         return None
 
-    def blocks(self) -> list[Block]:
-        """Every record so far, in order."""
-        return [Block.load(path) for path in sorted(self.place.glob("records-*.npz"))]
+    def blocks(self) -> dict[str, Block]:
+        """Every record so far, by table, each in order."""
+        saved = [load_blocks(path) for path in sorted(self.place.glob("records-*.npz"))]
+        tables = dict.fromkeys(table for blocks in saved for table in blocks)
+        return {table: Block.join([blocks[table] for blocks in saved if table in blocks]) for table in tables}
 
     def snapshot(self, step: int) -> Path:
         """Where the snapshot of a step is kept until the run is whole."""

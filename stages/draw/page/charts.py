@@ -20,6 +20,7 @@ class Panel:
     series: Sequence[tuple[str, str, str]]  # measure, word, role
     log: bool = False
     share: bool = False  # the measure lies between 0 and 1
+    free: bool = False  # zero is worth a line: signs tell
 
 
 PANELS = (
@@ -29,6 +30,44 @@ PANELS = (
     Panel("separation", (("auc", "auc", "discriminator"), ("saturation", "saturation", "generator")), share=True),
     Panel("updates", (("g_update_ratio", "generator", "generator"), ("d_update_ratio", "discriminator", "discriminator")), log=True),
     Panel("movement", (("sample_movement", "movement", "generator"),), log=True),
+    Panel("logit_spread", (("real_logit_spread", "real", "discriminator"), ("fake_logit_spread", "fake", "generator")), log=True),
+    Panel("generalisation", (("overfit_auc", "overfit", "discriminator"), ("accuracy", "accuracy", "quality")), share=True),
+    Panel(
+        "optimiser",
+        (("g_root_over_epsilon", "generator", "generator"), ("d_root_over_epsilon", "discriminator", "discriminator")),
+        log=True,
+    ),
+)
+PROBES = (
+    Panel("driven_g", (("g_own_predicted", "own_g", "generator"), ("g_cross_predicted", "cross_d", "discriminator")), free=True),
+    Panel("driven_d", (("d_own_predicted", "own_d", "discriminator"), ("d_cross_predicted", "cross_g", "generator")), free=True),
+    Panel("drive", (("g_drive", "drive_g", "generator"), ("d_drive", "drive_d", "discriminator")), share=True),
+    Panel("signal", (("g_snr", "generator", "generator"), ("d_snr", "discriminator", "discriminator"))),
+    Panel("turning", (("g_turn_cosine", "generator", "generator"), ("d_turn_cosine", "discriminator", "discriminator"))),
+    Panel(
+        "terms",
+        (
+            ("d_real_gradient_norm", "real", "discriminator"),
+            ("d_fake_gradient_norm", "fake", "generator"),
+            ("d_penalty_gradient_norm", "penalty", "quality"),
+        ),
+        log=True,
+    ),
+    Panel(
+        "term_angles",
+        (
+            ("d_real_fake_cosine", "real_fake", "discriminator"),
+            ("d_real_penalty_cosine", "real_penalty", "quality"),
+            ("d_fake_penalty_cosine", "fake_penalty", "generator"),
+        ),
+    ),
+    Panel("dead", (("g_dead_units", "generator", "generator"), ("d_dead_units", "discriminator", "discriminator")), share=True),
+)
+HEATS = (
+    ("generator", "g_gradient_norm"),
+    ("discriminator", "d_gradient_norm"),
+    ("generator_updates", "g_update_ratio"),
+    ("discriminator_updates", "d_update_ratio"),
 )
 # where a piece of evidence is marked; what is not named here is about the samples
 PLACES = {
@@ -81,24 +120,35 @@ def quality(variant: VariantMaterial, comparison: Mapping[str, Any], words: Word
 
 def story(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
     """The charts of the gradient story by name; a chart none of whose measures was recorded is left out."""
-    charts = {}
-    for panel in PANELS:
+    return _panels(PANELS, variant, words)
+
+
+def probes(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
+    """What each player's updates did to both losses, and the other measures taken now and then."""
+    return _panels(PROBES, variant, words)
+
+
+def _panels(panels: Sequence[Panel], variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
+    charts: dict[str, dict[str, Any]] = {}
+    for panel in panels:
         series = [_series(variant.bands[m], words(f"series.{word}"), role) for m, word, role in panel.series if m in variant.bands]
         if series:
             marks = _marks(variant, panel.name)
             charts[panel.name] = {"kind": "lines", "series": series, "log": panel.log, "share": panel.share, "marks": marks}
+            if panel.free:
+                charts[panel.name]["zero"] = True
     return charts
 
 
 def heats(variant: VariantMaterial) -> dict[str, dict[str, Any]]:
-    """Gradient norms per layer over the steps, by player."""
+    """Gradient norms and relative updates per layer over the steps, by player."""
     charts = {}
-    for player, measure in (("generator", "g_gradient_norm"), ("discriminator", "d_gradient_norm")):
+    for name, measure in HEATS:
         layers = variant.layers.get(measure)
         if layers is not None and layers.names:
             kept = thinned(len(layers.steps), COLUMNS)
             values = [[rounded(row[i]) for i in kept] for row in layers.values]
-            charts[player] = {"kind": "heat", "x": [layers.steps[i] for i in kept], "y": list(layers.names), "z": values}
+            charts[name] = {"kind": "heat", "x": [layers.steps[i] for i in kept], "y": list(layers.names), "z": values}
     return charts
 
 

@@ -90,7 +90,7 @@
     const compute = overview && state.axis === "flops";
     const shown = traces.filter((trace) => trace.visible !== "legendonly");
     const values = shown.flatMap((trace) => trace.y).concat(chart.reference ? [chart.reference.value] : []).filter((v) => v !== null && (!log || v > 0));
-    const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
+    const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.zero ? { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1 } : {}), ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
     const ends = [Math.min(...traces.flatMap((trace) => trace.x)), Math.max(...traces.flatMap((trace) => trace.x))], room = 0.02 * (ends[1] - ends[0] || 1);
     const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : chart.free ? ".3~g" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
     return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...marks(chart) })];
