@@ -28,13 +28,13 @@ from stages.measure import step as measures
 from stages.store import snapshots
 from stages.store.files import write_json
 from stages.store.parent import die_with_parent
+from stages.store.processes import STOPPED
 from stages.store.records import Block, Column
 from stages.store.scratch import Checkpoints, held
 
 CHECKPOINT_SECONDS = float(os.environ.get("SEESAW_CHECKPOINT_SECONDS", "15"))
 REPORT_SECONDS = 0.5
 PROBE_SAMPLES = 16  # fixed noise a lane, on which G's movement is seen
-STOPPED = 75  # exit code: stopped on request, a checkpoint stands
 
 
 @dataclass(frozen=True)
