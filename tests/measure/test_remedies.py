@@ -9,9 +9,9 @@ import pytest
 
 from stages.game.build import objective
 from stages.game.combinations import data_mistakes
-from stages.measure.remedies import REMEDIES, command, fitting
+from stages.measure.remedies import REMEDIES, applied, chosen, command, fitting
 from stages.measure.verdict_rules import FLAGS, SEVERITY
-from stages.store.config import read_config, read_yaml
+from stages.store.config import parse, read_config, read_yaml
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 EXTRA = """
@@ -79,6 +79,18 @@ def test_every_fitting_remedy_is_valid_and_changes_something(name, params, tmp_p
         assert list(data_mistakes(after.variant(name), (1, 8, 8), after.train.batch)) == []
         others = {key: value for key, value in after.variants.items() if key != name}
         assert others == {key: value for key, value in config.variants.items() if key != name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_dvc_sets_and_what_a_branch_plays_are_the_same_params(name, params, tmp_path):
+    raw = read_yaml(params)
+    before, own = read_yaml(params), setting(read_config(params), name)
+    words = (*SEVERITY, *(flag.verdict for flag in FLAGS))
+    for remedy in chosen(words, own):
+        changes = remedy.changes(own)
+        by_dvc = changed(params, command(changes, name, raw["variants"][name]), tmp_path)
+        assert parse(applied(changes, name, raw)) == by_dvc, remedy.name
+        assert raw == before
 
 
 @pytest.mark.parametrize("word", [word for word in SEVERITY if word != "healthy"])
