@@ -67,30 +67,21 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_fitting_remedy_is_valid_and_changes_something(name, params, tmp_path):
-    config, written = read_config(params), read_yaml(params)["variants"][name]
+    """And what a branch of `seesaw remedy` plays is what dvc would train."""
+    config, raw = read_config(params), read_yaml(params)
     own = setting(config, name)
     words = (*SEVERITY, *(flag.verdict for flag in FLAGS))
-    found = fitting(words, own, name, written)
+    found = fitting(words, own, name, raw["variants"][name])
     assert found
-    for remedy in found:
+    for remedy, row in zip(found, chosen(words, own), strict=True):
         after = changed(params, remedy["command"], tmp_path)
+        assert parse(applied(row.changes(own), name, raw)) == after, remedy
+        assert raw == read_yaml(params)
         assert (after.variant(name), after.train) != (config.variant(name), config.train), remedy
         objective(after.variant(name))  # the parts can be built, and their combination is not refused
         assert list(data_mistakes(after.variant(name), (1, 8, 8), after.train.batch)) == []
         others = {key: value for key, value in after.variants.items() if key != name}
         assert others == {key: value for key, value in config.variants.items() if key != name}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_dvc_sets_and_what_a_branch_plays_are_the_same_params(name, params, tmp_path):
-    raw = read_yaml(params)
-    before, own = read_yaml(params), setting(read_config(params), name)
-    words = (*SEVERITY, *(flag.verdict for flag in FLAGS))
-    for remedy in chosen(words, own):
-        changes = remedy.changes(own)
-        by_dvc = changed(params, command(changes, name, raw["variants"][name]), tmp_path)
-        assert parse(applied(changes, name, raw)) == by_dvc, remedy.name
-        assert raw == before
 
 
 @pytest.mark.parametrize("word", [word for word in SEVERITY if word != "healthy"])
