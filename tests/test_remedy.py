@@ -211,6 +211,15 @@ def test_a_schedule_that_has_ended_is_not_played_on(root):
         _step(run, rules, 0, 21, None, root)
 
 
+def test_a_run_without_stored_games_says_how_to_get_them(root):
+    files = list((root / layout.snapshots("hinge")).glob("continuation-*"))
+    for path in files:
+        path.rename(path.with_suffix(".away"))
+    assert refused(root) == "hinge has no stored game to go on from: run `dvc repro -f train@hinge`"
+    for path in files:
+        path.with_suffix(".away").rename(path)
+
+
 def test_time_bounds_the_branches_and_then_the_steps(root):
     path = root / layout.run("hinge")
     kept = path.read_bytes()
@@ -247,6 +256,7 @@ def told(distance, auc, died=None, spread=0.5):
 @pytest.mark.parametrize(
     ("streams", "restored", "word"),
     [
+        ([(10.0, 0.8, 18)] * 2 + [(10.0, 0.8)] * 2, False, "2 not finite"),  # 8 steps after the fork, before the last look
         ([(10.0, 0.8)] * 3 + [(60.0, 1.0)], True, "RESTORED"),
         ([(10.0, 0.8)] * 2 + [(60.0, 0.8)] * 2, False, "back, not better"),
         ([(10.0, 0.995)] * 4, False, "better, not back"),
@@ -254,7 +264,7 @@ def told(distance, auc, died=None, spread=0.5):
     ],
 )
 def test_a_branch_is_judged_against_nothing_stream_by_stream(root, streams, restored, word):
-    given = plan(root, names=("lower_rates",), horizon=10)
+    given = plan(root, names=("lower_rates",), step=10, horizon=10)
     diagnosis = json.loads(json.dumps(given.diagnosis))
     diagnosis["lanes"][given.lane]["verdict"] = "discriminator_wins"
     given = dataclasses.replace(given, diagnosis=diagnosis)

@@ -86,18 +86,25 @@ def _past(plan: Plan) -> Past:
 
 def _told(plan: Plan, past: Past, stream: Mapping[str, Any]) -> Told:
     """A stream's facts: windows are of the horizon, `early` of the lane's own beginning, `best` of its whole life."""
-    looks = [SnapshotQuality(**{**one, "shares": one["shares"] and tuple(one["shares"])}) for one in stream["looks"]]
+    died = None if stream["died_at"] is None else stream["died_at"] - plan.step  # steps after the fork, as all else
+    looks = [_look(one, died) for one in stream["looks"]]
     series = {}
     for name in MEASURES:
         early = past.early[name]
         values = [*early, *(np.nan if value is None else value for value in stream["records"][name])]
         series[name] = Series(np.array([*range(-len(early), 0), *stream["steps"]]), np.array(values, float))
-    died = stream["died_at"]
     lane = Lane(stream["seed"], died is None, died or plan.horizon, "a loss was not finite", looks, series)
     known = facts(lane, past.standards)
     moved = [dataclasses.replace(one, step=one.step + plan.step) for one in looks]
     whole = facts(dataclasses.replace(lane, quality=[*past.looks, *moved]), past.standards)
-    return Told(stream["seed"], died, looks, known | {"final_over_best": whole["final_over_best"]}, stream)
+    return Told(stream["seed"], stream["died_at"], looks, known | {"final_over_best": whole["final_over_best"]}, stream)
+
+
+def _look(one: Mapping[str, Any], died: int | None) -> SnapshotQuality:
+    """A look as it was written; a stream that died has no samples from then on, though its weights stand still."""
+    if died is not None and one["step"] >= died:
+        return SnapshotQuality(one["step"], None, None, None, None, finite=False)
+    return SnapshotQuality(**{**one, "shares": one["shares"] and tuple(one["shares"])})
 
 
 def _entry(plan: Plan, branch: Branch, kept: Mapping[str, Any], streams: Sequence[Told], nothing: Sequence[Told]) -> dict[str, Any]:
