@@ -5,15 +5,11 @@ This process never imports torch: it starts workers, shows their progress, and p
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
-import selectors
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +19,14 @@ from typing import Any
 import numpy as np
 
 from stages.draw.progress import Progress
-from stages.errors import SeesawError
 from stages.game.spec import Variant
-from stages.store import arrays, identity, layout, machine, places, records, scratch, tensors
+from stages.store import arrays, identity, layout, places, processes, records, scratch, tensors
 from stages.store.config import Config
 from stages.store.curves import write_curves
 from stages.store.files import read_json, write_json
 from stages.store.records import Block
 
-STOPPED = 75
+STOPPED = "stopped; a checkpoint stands. `dvc repro` (or `make run`) goes on from there"
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,10 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
         started = _started(plan.place)
         jobs = [_write_job(plan, config, index, root) for index in range(len(plan.groups))]
         progress = Progress(name, config.train.steps, len(plan.groups), quiet)
-        _run_workers(jobs, progress)
+        try:
+            processes.run_all("stages.worker", jobs, progress.show, STOPPED)
+        finally:
+            progress.close()
         _finish(plan, config, root, started)
 
 
@@ -72,7 +70,7 @@ def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
     fingerprint = identity.fingerprint(resolved, card["digest"], code)
     seeds, size = list(range(config.train.seeds)), config.train.lanes_per_group
     groups = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-    device = machine.device()
+    device = processes.device()
     place = scratch.folder(places.scratch(root), fingerprint, importlib.metadata.version("torch"), device)
     return Plan(variant, resolved, fingerprint, groups, _snapshot_steps(config), card, place, device)
 
@@ -116,79 +114,6 @@ def _write_job(plan: Plan, config: Config, index: int, root: Path) -> Path:
     }
     write_json(path, job)
     return path
-
-
-def _start(job: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": _code_path()}
-    with (job.parent / "stderr.txt").open("wb") as errors:
-        return subprocess.Popen([sys.executable, "-m", "stages.worker", str(job)], stdout=subprocess.PIPE, stderr=errors, env=environment)
-
-
-def _code_path() -> str:
-    """The workers import the code that this process runs, also in a temporary experiment checkout."""
-    here = str(Path(__file__).resolve().parent.parent)
-    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def _run_workers(jobs: Sequence[Path], progress: Progress) -> None:
-    """All jobs, at most `machine.workers()` at once; the first failure ends the others."""
-    waiting = list(enumerate(jobs))
-    running: dict[int, subprocess.Popen[bytes]] = {}
-    selector, slots = selectors.DefaultSelector(), machine.workers()
-    stopping = _forward_signals(running)
-    try:
-        while waiting or running:
-            while waiting and len(running) < slots and not stopping:
-                index, job = waiting.pop(0)
-                running[index] = _start(job)
-                selector.register(running[index].stdout, selectors.EVENT_READ, index)  # type: ignore[arg-type]
-            for key, _ in selector.select(timeout=1.0):
-                _read_one(key.fileobj, key.data, running, selector, jobs, progress)
-            if stopping and not running:
-                raise SeesawError("stopped; a checkpoint stands. `dvc repro` (or `make run`) goes on from there")
-    finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.wait()
-        progress.close()
-
-
-def _read_one(
-    stream: Any,
-    index: int,
-    running: dict[int, subprocess.Popen[bytes]],
-    selector: selectors.BaseSelector,
-    jobs: Sequence[Path],
-    progress: Progress,
-) -> None:
-    """One line of one worker, or its end."""
-    line = stream.readline()
-    if line:
-        progress.show(index, json.loads(line))
-        return
-    selector.unregister(stream)
-    stream.close()
-    code = running.pop(index).wait()
-    if code not in (0, STOPPED):
-        tail = (jobs[index].parent / "stderr.txt").read_text(errors="replace").strip().splitlines()[-1:]
-        raise SeesawError(
-            f"worker {index} ended with {code}: {' '.join(tail) or 'no message'} (whole text: {jobs[index].parent / 'stderr.txt'})"
-        )
-
-
-def _forward_signals(running: Mapping[int, subprocess.Popen[bytes]]) -> list[int]:
-    """Ctrl-C and SIGTERM reach the workers once, which save and end; the list fills with the signal."""
-    seen: list[int] = []
-
-    def forward(number: int, frame: Any) -> None:
-        seen.append(number)
-        for process in running.values():
-            process.send_signal(signal.SIGTERM)
-
-    signal.signal(signal.SIGINT, forward)
-    signal.signal(signal.SIGTERM, forward)
-    return seen
 
 
 def _finish(plan: Plan, config: Config, root: Path, started: Mapping[str, Any]) -> None:
@@ -294,7 +219,7 @@ def _execution(plan: Plan, root: Path, started: Mapping[str, Any], block: Block)
         "git_commit": _git_commit(root),
         "dvc_exp": os.environ.get("DVC_EXP_NAME", ""),
         "resumes": started["resumes"],
-        "workers": min(machine.workers(), len(plan.groups)),
+        "workers": min(processes.workers(), len(plan.groups)),
         "timeline": {"step": block.steps.tolist(), "at": block.at.tolist()},
     }
 

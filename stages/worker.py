@@ -27,12 +27,12 @@ from stages.observer import Material, Observer
 from stages.store import snapshots
 from stages.store.files import write_json
 from stages.store.parent import die_with_parent
+from stages.store.processes import STOPPED
 from stages.store.records import Block, Column
 from stages.store.scratch import Checkpoints, held
 
 CHECKPOINT_SECONDS = float(os.environ.get("SEESAW_CHECKPOINT_SECONDS", "15"))
 REPORT_SECONDS = 0.5
-STOPPED = 75  # exit code: stopped on request, a checkpoint stands
 
 
 @dataclass(frozen=True)

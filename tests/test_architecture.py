@@ -6,7 +6,23 @@ from pathlib import Path
 import pytest
 from closure import ROOT, closure, imported
 
-NODES = {"check", "prepare", "train", "worker", "diagnose", "evaluate", "compare", "report", "sync", "run", "ui", "doctor", "conventions"}
+NODES = {
+    "check",
+    "prepare",
+    "train",
+    "worker",
+    "diagnose",
+    "evaluate",
+    "compare",
+    "report",
+    "sync",
+    "run",
+    "ui",
+    "doctor",
+    "conventions",
+    "remedy",
+    "branch",
+}
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py"))
 HOMES = {
     "mlflow": "stages/store/tracking",

@@ -34,7 +34,7 @@ def test_signal_to_noise_needs_two_batches():
 def test_signal_and_noise_on_a_linear_gaussian_model():
     """L(w) = ½ mean_b (w·x_b - y_b)², x ~ N(0, I), y = w*·x + s ε: with e = w - w*, g = mean x (x·e - s ε) has
 
-    E g = e and tr Cov g = ((P + 1) ‖e‖² + P s²) / B (E x xᵀ e eᵀ x xᵀ = ‖e‖² I + 2 e eᵀ). The estimate's mean over many draws is their ratio.
+    E g = e and tr Cov g = ((P + 1) ‖e‖² + P s²) / B (E x xᵀ e eᵀ x xᵀ = ‖e‖² I + 2 e eᵀ). The mean estimate is their ratio.
     """
     parameters, batch, noise, lanes = 40, 16, 0.7, 4000
     e = torch.full((parameters,), 0.1, dtype=torch.float64)
