@@ -100,12 +100,34 @@ def evaluate(
 
 
 @app.command()
-def compare() -> None:
+def compare(
+    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="rerun the best at other rates, judge in a second space")] = False,
+    top: Annotated[int, typer.Option(help="with --sensitivity: how many variants")] = 3,
+) -> None:
     """Compare the variants of params.yaml (a node)."""
-    from stages import compare as node
+    config, root = _begin()
+    if sensitivity:
+        from stages.sensitivity import sensitivity as again
+
+        again(config, root, top)
+    else:
+        from stages.compare import compare as node
+
+        node(config, root)
+
+
+@app.command()
+def tune(
+    variants: Annotated[list[str] | None, typer.Argument(help="variants of params.yaml; all where none is named")] = None,
+    trials: Annotated[int, typer.Option(help="of each variant")] = 16,
+    seeds: Annotated[int, typer.Option(help="tuning seeds, at least 3, none of them reported")] = 3,
+    steps: Annotated[int | None, typer.Option(help="of the cheapest variant's trial; the others get its FLOPs")] = None,
+) -> None:
+    """Tune variants equally: the same trials, compute and seeds for each, judged on the validation part."""
+    from stages import tune as whole
 
     config, root = _begin()
-    node.compare(config, root)
+    whole.tune(config, variants or [], root, trials, seeds, steps)
 
 
 @app.command()

@@ -6,12 +6,29 @@ from pathlib import Path
 import pytest
 from closure import ROOT, closure, imported
 
-NODES = {"check", "prepare", "train", "worker", "diagnose", "evaluate", "compare", "report", "sync", "run", "ui", "doctor", "conventions"}
+NODES = {
+    "check",
+    "prepare",
+    "train",
+    "worker",
+    "diagnose",
+    "evaluate",
+    "compare",
+    "report",
+    "sync",
+    "run",
+    "ui",
+    "doctor",
+    "conventions",
+    "sensitivity",
+    "tune",
+}
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py"))
 HOMES = {
     "mlflow": "stages/store/tracking",
     "typer": "stages/cli.py",
     "yaml": "stages/store/config.py",
+    "optuna": "stages/store/study.py",
     "matplotlib": "stages/draw/",
     "plotly": "stages/draw/",
     "jinja2": "stages/draw/",
