@@ -20,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Name = Annotated[str, typer.Argument(help="a variant of params.yaml")]
+Pairs = Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")]
+Again = Annotated[bool, typer.Option("--sensitivity", help="instead: the best again at other rates, and in a second space")]
+Top = Annotated[int, typer.Option(help="how many variants --sensitivity takes")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no live line")]
 
 
@@ -100,16 +103,17 @@ def evaluate(
 
 
 @app.command()
-def compare(
-    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="rerun the best at other rates, judge in a second space")] = False,
-    top: Annotated[int, typer.Option(help="with --sensitivity: how many variants")] = 3,
-) -> None:
-    """Compare the variants of params.yaml (a node)."""
+def compare(aa: Pairs = 0, sensitivity: Again = False, top: Top = 3) -> None:
+    """Compare the variants of params.yaml (a node); with --aa, check the comparison itself; with --sensitivity, its ranking."""
     config, root = _begin()
-    if sensitivity:
-        from stages.sensitivity import sensitivity as again
+    if aa:
+        from stages.calibrate import calibrate, table
 
-        again(config, root, top)
+        typer.echo(table(calibrate(config, aa, root, lambda line: typer.echo(line, err=True))))
+    elif sensitivity:
+        from stages.sensitivity import sensitivity as check
+
+        check(config, root, top)
     else:
         from stages.compare import compare as node
 

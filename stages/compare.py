@@ -16,12 +16,12 @@ import numpy as np
 
 from stages.errors import SeesawError
 from stages.measure import intervals, paired, ranks, trajectory
+from stages.measure.pairs import against_baseline
 from stages.store import layout
 from stages.store.config import Config
 from stages.store.files import read_json, write_json, write_text
 
 REMEDY = "run `dvc repro`"
-DRAW_SEED = 0  # of random sign flips, drawn only above 14 seeds
 NOTES = {
     "not_testable": "too few seeds: some comparisons cannot reach the declared level whatever the scores are",
     "survivors": "means and their intervals are over surviving lanes where a lane failed; ranks and medians count a failed lane as worst",
@@ -114,7 +114,8 @@ def _comparison(config: Config, entries: Sequence[Entry], baseline: Entry) -> di
         _row(entry, alpha, floor, higher) | {"mean_rank": float(test.mean_ranks[k]), "best_chance": chances and chances[k]._asdict()}
         for k, entry in enumerate(entries)
     ]
-    pairs = _paired([entry for entry in entries if entry is not baseline], baseline, alpha, higher)
+    others = {entry.name: entry.final for entry in entries if entry is not baseline}
+    pairs = against_baseline(others, baseline.final, baseline.name, alpha, higher)
     model = baseline.scores.get("baseline")
     return {
         "primary": primary,
@@ -195,81 +196,6 @@ def _order(median: float | None, higher: bool) -> float:
     if median is None:
         return float("inf")
     return -median if higher else median
-
-
-def _paired(others: Sequence[Entry], baseline: Entry, alpha: float, higher: bool) -> list[dict[str, Any]]:
-    """Every other variant against the baseline, p adjusted over the whole family."""
-    if not others:
-        return []
-    tested = np.stack([_test_differences(entry.final, baseline.final, higher) for entry in others], axis=1)
-    result = paired.max_t(tested, np.random.default_rng(DRAW_SEED))
-    return [_pair(entry, baseline, alpha, tested[:, k], float(result.p[k]), float(result.smallest[k])) for k, entry in enumerate(others)]
-
-
-def _test_differences(a: np.ndarray, b: np.ndarray, higher: bool) -> np.ndarray:
-    """What the permutation test flips, one number a seed, negative where `a` is better: log-ratios where every lane has a score above 0.
-
-    Otherwise signed ranks: a seed on which one of the two failed is the largest difference of all, one on which both failed is 0.
-    """
-    sign = -1.0 if higher else 1.0
-    if _on_log_scale(a, b):
-        return np.asarray(sign * np.log(a / b))
-    worst_a, worst_b = np.isnan(a), np.isnan(b)
-    gap = np.where(worst_a, np.inf, np.where(worst_b, -np.inf, sign * (a - b)))
-    return paired.signed_ranks(np.where(worst_a & worst_b, 0.0, gap))
-
-
-def _on_log_scale(a: np.ndarray, b: np.ndarray) -> bool:
-    both = np.concatenate([a, b])
-    return bool(np.isfinite(both).all() and (both > 0).all())
-
-
-def _pair(entry: Entry, baseline: Entry, alpha: float, tested: np.ndarray, p: float, smallest: float) -> dict[str, Any]:
-    both = np.isfinite(entry.final) & np.isfinite(baseline.final) & (entry.final > 0) & (baseline.final > 0)
-    logs, base = np.log(entry.final[both]), np.log(baseline.final[both])
-    ratio = intervals.student(logs - base, 1 - alpha) if both.sum() > 1 else None
-    pair = {
-        "variant": entry.name,
-        "against": baseline.name,
-        "n": len(tested),
-        "survivors": int(both.sum()),
-        "informative": int((tested != 0).sum()),
-        "log_ratio": ratio and ratio.value,
-        "low": ratio and ratio.low,
-        "high": ratio and ratio.high,
-        "test": "log_ratio" if _on_log_scale(entry.final, baseline.final) else "signed_rank",
-        "p_adjusted": p,
-        "p_smallest": smallest,
-        "p_unpaired": paired.welch(logs, base),
-        "correlation": paired.correlation(logs, base),
-        "conclusion": _conclusion(float(tested.sum()), p, smallest, alpha),
-    }
-    return pair | {"text": _sentence(pair, alpha)}
-
-
-def _conclusion(direction: float, p: float, smallest: float, alpha: float) -> str:
-    """`not_testable`, `undecided`, `better` or `worse`: never "no difference", which no test here can show."""
-    if smallest > alpha:
-        return "not_testable"
-    if p > alpha:
-        return "undecided"
-    return "better" if direction < 0 else "worse"
-
-
-def _sentence(pair: Mapping[str, Any], alpha: float) -> str:
-    measured = "no seed pair to measure a ratio on"
-    if pair["log_ratio"] is not None:
-        middle, low, high = (f"×{np.exp(pair[key]):.3g}" for key in ("log_ratio", "low", "high"))
-        left_out = f", survivors of {pair['survivors']} seeds only" if pair["survivors"] < pair["n"] else ""
-        measured = f"{middle} ({100 * (1 - alpha):g}% interval {low} to {high}{left_out})"
-    if pair["conclusion"] == "not_testable":
-        return (
-            f"{pair['variant']}: not testable with {pair['informative']} seeds, at least {paired.seeds_needed(alpha)} needed "
-            f"(smallest attainable p {pair['p_smallest']:.3g} is above {alpha:g}); measured {measured}"
-        )
-    word = {"better": "better than", "worse": "worse than", "undecided": "not shown to differ from"}[pair["conclusion"]]
-    chance = f"adjusted p {pair['p_adjusted']:.3g} (smallest {pair['p_smallest']:.3g})"
-    return f"{pair['variant']} is {word} {pair['against']}: {measured}, {chance}"
 
 
 def _groups(test: ranks.Friedman, entries: Sequence[Entry]) -> dict[str, Any]:

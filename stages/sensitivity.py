@@ -15,6 +15,7 @@ import numpy as np
 from stages.errors import SeesawError
 from stages.game import spec
 from stages.measure import paired, stability
+from stages.measure.pairs import against_baseline
 from stages.measure.ranks import median_with_failures
 from stages.measure.stability import Swap
 from stages.store import arrays, layout, side
@@ -196,12 +197,12 @@ def summary(names: Sequence[str], comparison: Mapping[str, Any], conditions: Seq
 
 def _condition(one: Condition, names: Sequence[str], baseline: int, alpha: float) -> dict[str, Any]:
     order = stability.mean_ranks(one.values)
-    others = [k for k in range(len(names)) if k != baseline]
-    conclusions = {test.a: test for test in stability.tested(one.values, [(k, baseline) for k in others], alpha)}
+    others = {name: one.values[:, k] for k, name in enumerate(names) if k != baseline}
+    pairs = against_baseline(others, one.values[:, baseline], names[baseline], alpha, higher=False)
+    conclusions = {pair["variant"]: pair for pair in pairs}
     rows = []
     for k in sorted(range(len(names)), key=lambda k: (order[k], k)):
         column = one.values[:, k]
-        test = conclusions.get(k)
         rows.append(
             {
                 "variant": names[k],
@@ -210,7 +211,7 @@ def _condition(one: Condition, names: Sequence[str], baseline: int, alpha: float
                 "median": median_with_failures(column),
                 "failed": int(np.isnan(column).sum()),
                 "per_lane": [None if np.isnan(value) else float(value) for value in column],
-                "against_baseline": test and {"conclusion": test.conclusion, "p_adjusted": test.p, "p_smallest": test.smallest},
+                "against_baseline": conclusions.get(names[k]),
             }
         )
     return {"name": one.name, "rates": one.factor, "space": one.space, "metric": one.metric, "rows": rows}

@@ -25,7 +25,7 @@ import numpy as np
 from stages.draw.progress import Progress
 from stages.errors import SeesawError
 from stages.game.spec import Variant
-from stages.store import arrays, identity, layout, places, records, scratch, tensors
+from stages.store import arrays, identity, layout, machine, places, records, scratch, tensors
 from stages.store.config import Config
 from stages.store.curves import write_curves
 from stages.store.files import read_json, write_json
@@ -80,7 +80,7 @@ def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
     first, size = config.train.first_seed, config.train.lanes_per_group
     seeds = list(range(first, first + config.train.seeds))
     groups = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-    device = _device()
+    device = machine.device()
     place = scratch.folder(places.scratch(root), fingerprint, importlib.metadata.version("torch"), device)
     return Plan(variant, resolved, fingerprint, groups, _snapshot_steps(config), card, place, device)
 
@@ -94,14 +94,6 @@ def resolve(config: Config, variant: Variant) -> dict[str, Any]:
 def _snapshot_steps(config: Config) -> list[int]:
     train = config.train
     return [round(train.steps * index / train.snapshots) for index in range(train.snapshots + 1)]
-
-
-def _device() -> str:
-    """`SEESAW_DEVICE`, or `cpu`; no parameter, because it must not make a result stale."""
-    device = os.environ.get("SEESAW_DEVICE", "cpu")
-    if device not in ("cpu", "cuda"):
-        raise SeesawError(f"SEESAW_DEVICE is {device!r}: cpu or cuda is needed")
-    return device
 
 
 def _started(place: Path) -> dict[str, Any]:
@@ -131,14 +123,6 @@ def _write_job(plan: Plan, config: Config, index: int, root: Path) -> Path:
     return path
 
 
-def _workers() -> int:
-    """`SEESAW_WORKERS`, or the number of processors this process may use."""
-    given = os.environ.get("SEESAW_WORKERS", "")
-    if given and not (given.isdigit() and int(given) > 0):
-        raise SeesawError(f"SEESAW_WORKERS is {given!r}: a whole number above 0 is needed")
-    return int(given) if given else len(os.sched_getaffinity(0))
-
-
 def _start(job: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": _code_path()}
     with (job.parent / "stderr.txt").open("wb") as errors:
@@ -152,10 +136,10 @@ def _code_path() -> str:
 
 
 def _run_workers(jobs: Sequence[Path], progress: Progress) -> None:
-    """All jobs, at most `_workers()` at once; the first failure ends the others."""
+    """All jobs, at most `machine.workers()` at once; the first failure ends the others."""
     waiting = list(enumerate(jobs))
     running: dict[int, subprocess.Popen[bytes]] = {}
-    selector, slots = selectors.DefaultSelector(), _workers()
+    selector, slots = selectors.DefaultSelector(), machine.workers()
     stopping = _forward_signals(running)
     try:
         while waiting or running:
@@ -299,7 +283,7 @@ def _execution(plan: Plan, root: Path, started: Mapping[str, Any], block: Block)
         "git_commit": _git_commit(root),
         "dvc_exp": os.environ.get("DVC_EXP_NAME", ""),
         "resumes": started["resumes"],
-        "workers": min(_workers(), len(plan.groups)),
+        "workers": min(machine.workers(), len(plan.groups)),
         "timeline": {"step": block.steps.tolist(), "at": block.at.tolist()},
     }
 

@@ -34,8 +34,10 @@ class Game:
         seeds: Sequence[int],
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
+        salt: str = "",
     ) -> None:
-        self.variant, self.shape, self.latent, self.batch, self.steps = variant, shape, latent, batch, steps
+        """`salt` names other noise streams: a twin of the game with the same initial weights and batches, and other noise."""
+        self.variant, self.shape, self.latent, self.batch, self.steps, self.salt = variant, shape, latent, batch, steps, salt
         self.seeds = tuple(seeds)
         self.objective: Objective = objective(variant)
         for mistake in data_mistakes(variant, shape, batch):

@@ -70,7 +70,7 @@ def draw(game: Game, batches: Batches, items: int, player: str, substep: int) ->
     """The batch, the noise and the penalty's stream of (step, player, substep); lane l's depend on its seed alone."""
     step, like = game.step, game.like
     indices = lane_draws(game.seeds, f"{player}/batch", step, substep, like).integers(items, game.batch)
-    noise = lane_draws(game.seeds, f"{player}/noise", step, substep, like).normal(game.batch, game.latent)
+    noise = lane_draws(game.seeds, f"{player}/noise{game.salt}", step, substep, like).normal(game.batch, game.latent)
     see = view(game.veils, lambda purpose: lane_draws(game.seeds, f"{player}/{purpose}", step, substep, like), step)
     again = partial(draw, game, batches, items, player, substep)
     return Draw(batches(indices).to(like), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like), see, again)

@@ -14,9 +14,9 @@ from itertools import combinations
 import numpy as np
 
 from stages.measure import paired, ranks
+from stages.measure.pairs import DRAW_SEED, conclusion, signed_differences
 
 CHANGED, NOT_SEPARATED, NOT_TESTABLE = "changed", "not_separated", "not_testable"
-DRAW_SEED = 0  # of random sign flips, drawn only above 14 seeds
 
 
 @dataclass(frozen=True)
@@ -45,37 +45,22 @@ def mean_ranks(values: np.ndarray) -> np.ndarray:
     return np.asarray(ranks.seed_ranks(values).mean(axis=0))
 
 
-def differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Paired differences `[n]`, negative where `a` is better: log ratios, or signed ranks where a lane failed or a score is not above 0.
-
-    A seed on which one of the two failed is the largest difference of all, one on which both failed is 0.
-    """
-    both = np.concatenate([a, b])
-    if np.isfinite(both).all() and (both > 0).all():
-        return np.asarray(np.log(a / b))
-    lost_a, lost_b = np.isnan(a), np.isnan(b)
-    gap = np.where(lost_a, np.inf, np.where(lost_b, -np.inf, a - b))
-    return paired.signed_ranks(np.where(lost_a & lost_b, 0.0, gap))
-
-
 def tested(values: np.ndarray, pairs: Sequence[tuple[int, int]], alpha: float) -> list[Tested]:
     """Each pair (a, b) of variants tested, p adjusted over these pairs."""
     if not pairs:
         return []
-    moved = np.stack([differences(values[:, a], values[:, b]) for a, b in pairs], axis=1)
+    moved = np.stack([signed_differences(values[:, a], values[:, b], higher=False) for a, b in pairs], axis=1)
     result = paired.max_t(moved, np.random.default_rng(DRAW_SEED))
     return [
-        Tested(a, b, float(result.p[k]), float(result.smallest[k]), _conclusion(moved[:, k].sum(), result.p[k], result.smallest[k], alpha))
+        Tested(
+            a,
+            b,
+            float(result.p[k]),
+            float(result.smallest[k]),
+            conclusion(float(moved[:, k].sum()), float(result.p[k]), float(result.smallest[k]), alpha),
+        )
         for k, (a, b) in enumerate(pairs)
     ]
-
-
-def _conclusion(direction: float, p: float, smallest: float, alpha: float) -> str:
-    if smallest > alpha:
-        return "not_testable"
-    if p > alpha:
-        return "undecided"
-    return "better" if direction < 0 else "worse"
 
 
 def swaps(conditions: Sequence[np.ndarray], alpha: float) -> list[Swap]:
