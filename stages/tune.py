@@ -127,11 +127,13 @@ def _kept(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _values(config: Config, name: str, fitting: list[Range], finished: Sequence[Mapping[str, Any]]) -> Values:
-    """What the next trial tries: first the variant as it is written, then the sampler's choice."""
-    if not finished:
-        return ranges.present(asdict(config.variant(name)), fitting)
-    tried = [study.Tried(trial["values"], trial["score"]) for trial in finished]
-    return study.suggest(fitting, tried, _seed(name, len(finished)))
+    """What the next trial tries, by key: first the variant as it is written, then the sampler's choice."""
+    if finished:
+        tried = [study.Tried(trial["values"], trial["score"]) for trial in finished]
+        values = study.suggest(fitting, tried, _seed(name, len(finished)))
+    else:
+        values = ranges.present(asdict(config.variant(name)), fitting)
+    return dict(sorted(values.items()))
 
 
 def _seed(name: str, number: int) -> int:
