@@ -20,25 +20,25 @@ from stages.measure.classifier import one_thread
 from stages.measure.features import Extractor, extractor
 from stages.measure.frechet import Moments, frechet, moments
 from stages.store import arrays, layout, programs, snapshots
-from stages.store.config import Config, Evaluate
+from stages.store.config import Config, Evaluate, read_config
 from stages.store.files import read_json
 
 CHUNK = 512  # samples that are encoded at once
 SMALLEST = 2  # validation items
 
 
-def validation_scores(config: Config, variant: str, place: Path) -> list[float | None]:
+def validation_scores(variant: str, place: Path) -> list[float | None]:
     """Squared Fréchet distance of each lane's samples (EMA generator, last snapshot) to the validation part, at equal counts.
 
     None for a lane that failed or whose samples are not all finite. The noise is the same for every lane, trial and variant.
     """
-    run = read_json(place / layout.run(variant), "train it again")
+    run, evaluate = read_json(place / layout.run(variant), "train it again"), read_config(place / "params.yaml").evaluate
     with one_thread(), torch.no_grad():
-        extract = _extractor(config.evaluate, place)
-        held = _held_out(config.evaluate, place)
+        extract = _extractor(evaluate, place)
+        held = _held_out(evaluate, place)
         real, count = moments(_encoded(extract, torch.from_numpy(arrays.to_model_scale(held)))), len(held)
         tensors = snapshots.read(place / layout.snapshot(variant, run["snapshots"][-1]))
-        noise = torch.randn(count, run["config"]["latent"], generator=stream(config.evaluate.seed, "tune/noise"))
+        noise = torch.randn(count, run["config"]["latent"], generator=stream(evaluate.seed, "tune/noise"))
         samples = restore.sample(restore.players(run, tensors).ema, noise)
         kind = run["data"]["kind"]
         return [_score(lane, one, kind, extract, real) for lane, one in zip(run["lanes"], samples, strict=True)]

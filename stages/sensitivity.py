@@ -24,7 +24,6 @@ from stages.store.files import read_json, write_json
 from stages.store.scratch import held
 
 FACTORS = (1.0, 0.5, 2.0)  # of both players' learning rates; the declared ones first
-AGAIN = "seesaw compare --sensitivity"
 PREPARED = ("train", "validation", "test")
 
 
@@ -53,7 +52,7 @@ def sensitivity(config: Config, root: Path, top: int = 3) -> dict[str, Any]:
         _same_settings(config, name, root)
     print(estimate(names, root), flush=True)
     place = side.folder(root, "sensitivity")
-    with held(place, "the sensitivity check"):
+    with side.stoppable(f"seesaw compare --sensitivity --top {top}"), held(place, "the sensitivity check"):
         conditions = [one for factor in FACTORS for one in _judged(config, names, factor, root)]
         found = summary(names, comparison, conditions)
         write_json(place / "sensitivity.json", found)
@@ -119,7 +118,7 @@ def _retrained(config: Config, names: Sequence[str], factor: float, root: Path) 
     side.lay(root, place, _params(config, names, factor, root), _prepared(root))
     for name in names:
         for node in ("train", "evaluate"):
-            side.ensure(place, node, name, AGAIN)
+            side.ensure(place, node, name)
     return place
 
 
@@ -149,7 +148,7 @@ def _second_space(config: Config, names: Sequence[str], factor: float, trained: 
     for name in names:
         for path in (layout.run(name), layout.snapshots(name)):
             side.link(trained / path, place / path)
-        side.ensure(place, "evaluate", name, AGAIN)
+        side.ensure(place, "evaluate", name)
     return place
 
 
@@ -170,8 +169,11 @@ def _finals(place: Path, names: Sequence[str], metric: str) -> np.ndarray:
     """The metric at the last snapshot (EMA generator, test part) as `[n, K]`; NaN where a lane has none."""
     columns = []
     for name in names:
-        snapshots = read_json(place / layout.scores(name), f"run `dvc repro evaluate@{name}`")["snapshots"]
-        tests = [entry for entry in snapshots if (entry["generator"], entry["part"]) == ("ema", "test")]
+        remedy = f"run `dvc repro evaluate@{name}`"
+        scores, run = read_json(place / layout.scores(name), remedy), read_json(place / layout.run(name), remedy)
+        if scores["fingerprint"] != run["fingerprint"]:
+            raise SeesawError(f"{layout.scores(name)} judges another training than {layout.run(name)}: {remedy}")
+        tests = [entry for entry in scores["snapshots"] if (entry["generator"], entry["part"]) == ("ema", "test")]
         last = max(tests, key=lambda entry: entry["step"])
         cells = [(lane["metrics"] or {}).get(metric) for lane in last["lanes"]]
         columns.append([np.nan if cell is None or cell["value"] is None else cell["value"] for cell in cells])

@@ -57,7 +57,7 @@ def tune(config: Config, names: Sequence[str], root: Path, trials: int, seeds: i
     )
     done = []
     for name in chosen:
-        with held(side.folder(root, f"tune-{name}"), f"the study of {name}"):
+        with side.stoppable(plan.again), held(side.folder(root, f"tune-{name}"), f"the study of {name}"):
             done.append(run_study(config, name, plan))
     print(table(done))
     print(f"\nto adopt the values, with the note that says so:\n\n    {adoption(config, done, side.params_of(root))}\n")
@@ -175,8 +175,8 @@ def _trial(config: Config, name: str, plan: Plan, number: int, values: Values) -
     if steps < 1:
         raise SeesawError(f"a trial's budget does not pay one step of {name}: give more --steps")
     place = lay(plan, name, entry, steps)
-    side.ensure(place, "train", name, plan.again, quiet=True)
-    scores = objective.validation_scores(config, name, place)
+    side.ensure(place, "train", name, quiet=True)
+    scores = objective.validation_scores(name, place)
     return {
         "number": number,
         "values": values,

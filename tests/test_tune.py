@@ -47,7 +47,7 @@ def quick(monkeypatch, folder):
     """Trials without training: the score is a function of the values and the seed; studies begin empty. Holds what was asked for."""
     asked = []
 
-    def scores(config, name, place):
+    def scores(name, place):
         params = read_yaml(place / "params.yaml")
         asked.append((name, params))
         rules = params["variants"][name]["rules"]

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,19 @@ def link(source: Path, target: Path) -> None:
     target.symlink_to(source.absolute())
 
 
-def ensure(place: Path, node: str, variant: str, again: str, quiet: bool = False) -> bool:
+@contextmanager
+def stoppable(again: str) -> Iterator[None]:
+    """Ctrl-C in the block is one line that names the command which goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SeesawError(f"stopped; what is done is kept. `{again}` goes on from there") from None
+
+
+def ensure(place: Path, node: str, variant: str, quiet: bool = False) -> bool:
     """Run a `foreach` node of a variant in a side project unless it was run on the same things; whether it ran.
 
-    `again` is the command that goes on after Ctrl-C. SeesawError when it is stopped or fails.
+    SeesawError when it fails.
     """
     stamp = place / ".seesaw" / "done" / f"{node}-{variant}.json"
     needed = _needed(place, node, variant)
@@ -68,7 +78,7 @@ def ensure(place: Path, node: str, variant: str, again: str, quiet: bool = False
     ):
         return False
     stamp.unlink(missing_ok=True)
-    _call(place, [node, variant, *(["--quiet"] if quiet and node == "train" else [])], again)
+    _call(place, [node, variant, *(["--quiet"] if quiet and node == "train" else [])])
     write_json(stamp, needed)
     shutil.rmtree(place / ".seesaw" / "scratch", ignore_errors=True)
     return True
@@ -107,7 +117,7 @@ def _made(place: Path, node: str, variant: str) -> list[Path]:
     return [place / name.replace("${key}", variant) for name in names]
 
 
-def _call(place: Path, words: list[str], again: str) -> None:
+def _call(place: Path, words: list[str]) -> None:
     """`python -m stages.cli WORDS` in the side project; a process of its own session, told once when this one is stopped."""
     code = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     # DVC_STAGE: a node that knows it is one ends when its parent does
@@ -118,7 +128,7 @@ def _call(place: Path, words: list[str], again: str) -> None:
     except KeyboardInterrupt:
         process.send_signal(signal.SIGTERM)
         process.wait()
-        raise SeesawError(f"stopped; what is done is kept. `{again}` goes on from there") from None
+        raise
     if ended != 0:
         raise SeesawError(f"{' '.join(words)} ended with {ended} in {place}: its own line stands above")
 

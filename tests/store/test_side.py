@@ -54,7 +54,8 @@ from pathlib import Path
 from stages.errors import SeesawError
 from stages.store import side
 try:
-    side.ensure(Path({place!r}), "train", "a", "seesaw tune")
+    with side.stoppable("seesaw tune"):
+        side.ensure(Path({place!r}), "train", "a")
 except SeesawError as error:
     print(error)
     sys.exit(1)
@@ -107,16 +108,16 @@ def test_params_that_are_wrong_lay_nothing(root):
 
 def test_a_node_runs_once(root):
     place = lay(root)
-    assert side.ensure(place, "train", "a", "again") is True
-    assert side.ensure(lay(root), "train", "a", "again") is False
-    assert side.ensure(place, "train", "b", "again", quiet=True) is True
+    assert side.ensure(place, "train", "a") is True
+    assert side.ensure(lay(root), "train", "a") is False
+    assert side.ensure(place, "train", "b", quiet=True) is True
     assert calls(place) == ["train a", "train b --quiet"]
 
 
 @pytest.mark.parametrize("what", ["code", "part", "params", "variant", "data", "output"])
 def test_what_dvc_yaml_declares_makes_it_run_again(root, what):
     place = lay(root)
-    side.ensure(place, "train", "a", "again")
+    side.ensure(place, "train", "a")
     params = json.loads(json.dumps(PARAMS))
     if what in ("code", "part"):
         (root / "stages" / {"code": "code.py", "part": "hinge.py"}[what]).write_text("# another")
@@ -128,24 +129,24 @@ def test_what_dvc_yaml_declares_makes_it_run_again(root, what):
         (root / "data/prepared/card.json").write_text("another")
     else:
         (place / "results/runs/a.json").unlink()
-    assert side.ensure(lay(root, params), "train", "a", "again") is True
-    assert side.ensure(place, "train", "a", "again") is False
+    assert side.ensure(lay(root, params), "train", "a") is True
+    assert side.ensure(place, "train", "a") is False
 
 
 def test_another_variants_entry_does_not(root):
-    side.ensure(lay(root), "train", "a", "again")
+    side.ensure(lay(root), "train", "a")
     params = json.loads(json.dumps(PARAMS))
     params["variants"]["b"]["rules"] = {"generator_lr": 1e-5}
-    assert side.ensure(lay(root, params), "train", "a", "again") is False
+    assert side.ensure(lay(root, params), "train", "a") is False
 
 
 def test_a_node_that_fails_is_not_taken_for_done(root):
     place = lay(root)
     (root / "stages/mode.txt").write_text("fail")
     with pytest.raises(SeesawError, match="train a ended with 1"):
-        side.ensure(place, "train", "a", "again")
+        side.ensure(place, "train", "a")
     (root / "stages/mode.txt").write_text("work")
-    assert side.ensure(place, "train", "a", "again") is True
+    assert side.ensure(place, "train", "a") is True
 
 
 def test_ctrl_c_stops_the_node_once_and_says_how_to_go_on(root):
