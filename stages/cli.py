@@ -20,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Name = Annotated[str, typer.Argument(help="a variant of params.yaml")]
+Pairs = Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")]
+Again = Annotated[bool, typer.Option("--sensitivity", help="instead: the best again at other rates, and in a second space")]
+Top = Annotated[int, typer.Option(help="how many variants --sensitivity takes")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no live line")]
 
 
@@ -100,17 +103,35 @@ def evaluate(
 
 
 @app.command()
-def compare(aa: Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")] = 0) -> None:
-    """Compare the variants of params.yaml (a node); with --aa, check the comparison itself."""
+def compare(aa: Pairs = 0, sensitivity: Again = False, top: Top = 3) -> None:
+    """Compare the variants of params.yaml (a node); with --aa, check the comparison itself; with --sensitivity, its ranking."""
     config, root = _begin()
     if aa:
-        from stages import calibrate
+        from stages.calibrate import calibrate, table
 
-        typer.echo(calibrate.table(calibrate.calibrate(config, aa, root, lambda line: typer.echo(line, err=True))))
-        return
-    from stages import compare as node
+        typer.echo(table(calibrate(config, aa, root, lambda line: typer.echo(line, err=True))))
+    elif sensitivity:
+        from stages.sensitivity import sensitivity as check
 
-    node.compare(config, root)
+        check(config, root, top)
+    else:
+        from stages.compare import compare as node
+
+        node(config, root)
+
+
+@app.command()
+def tune(
+    variants: Annotated[list[str] | None, typer.Argument(help="variants of params.yaml; all where none is named")] = None,
+    trials: Annotated[int, typer.Option(help="of each variant")] = 16,
+    seeds: Annotated[int, typer.Option(help="tuning seeds, at least 3, none of them reported")] = 3,
+    steps: Annotated[int | None, typer.Option(help="of the cheapest variant's trial; the others get its FLOPs")] = None,
+) -> None:
+    """Tune variants equally: the same trials, compute and seeds for each, judged on the validation part."""
+    from stages import tune as whole
+
+    config, root = _begin()
+    whole.tune(config, variants or [], root, trials, seeds, steps)
 
 
 @app.command()

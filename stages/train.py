@@ -67,8 +67,10 @@ def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
     resolved = resolve(config, variant)
     names = {"key": variant.name, **{f"item.{kind}.name": resolved[kind]["name"] for kind in ("loss", "penalty", "constraint")}}
     code = identity.code_digests(root, identity.declared_code(root, "train", names))
-    fingerprint = identity.fingerprint(resolved, card["digest"], code)
-    seeds, size = list(range(config.train.seeds)), config.train.lanes_per_group
+    deciding = {key: value for key, value in resolved.items() if key != "tuned"}
+    fingerprint = identity.fingerprint(deciding, card["digest"], code)
+    first, size = config.train.first_seed, config.train.lanes_per_group
+    seeds = list(range(first, first + config.train.seeds))
     groups = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     device = processes.device()
     place = scratch.folder(places.scratch(root), fingerprint, importlib.metadata.version("torch"), device)
@@ -77,11 +79,8 @@ def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
 
 def resolve(config: Config, variant: Variant) -> dict[str, Any]:
     """The variant and what it shares with all others, as plain values: what decides its result besides data and code."""
-    shared = {
-        key: getattr(config.train, key)
-        for key in ("seeds", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
-    }
-    return {**dataclasses.asdict(variant), **shared}
+    keys = ("seeds", "first_seed", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
+    return {**dataclasses.asdict(variant), **{key: getattr(config.train, key) for key in keys}}
 
 
 def _snapshot_steps(config: Config) -> list[int]:
@@ -162,15 +161,18 @@ def _join_groups(blocks: Mapping[int, Block], lanes: Sequence[int]) -> Block:
 
 def _run(plan: Plan, config: Config, died_at: np.ndarray, blocks: Mapping[str, Block]) -> dict[str, Any]:
     cost = read_json(plan.place / "group-0" / "cost.json", "remove the scratch folder and train again")
+    seeds = [seed for group in plan.groups for seed in group]
     return {
         "variant": plan.variant.name,
         "fingerprint": plan.fingerprint,
         "config": plan.resolved,
+        "tuning": identity.tuning(plan.variant),
         "data": {"digest": plan.card["digest"], "kind": plan.card["kind"], "shape": plan.card["shape"]},
-        "seeds": [seed for group in plan.groups for seed in group],
+        "seeds": seeds,
         "steps": config.train.steps,
         "snapshots": plan.snapshots,
-        "lanes": [_lane(index, int(step), config, blocks) for index, step in enumerate(died_at)],
+    keys = ("seeds", "first_seed", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
+    return {**dataclasses.asdict(variant), **{key: getattr(config.train, key) for key in keys}}
         "parameters": cost["parameters"],
         "cost": {
             "flops": cost["flops_per_step"] * config.train.steps,
@@ -180,10 +182,8 @@ def _run(plan: Plan, config: Config, died_at: np.ndarray, blocks: Mapping[str, B
     }
 
 
-def _lane(index: int, died_at: int, config: Config, blocks: Mapping[str, Block]) -> dict[str, Any]:
-    if died_at == 0:
-        return {"seed": index, "status": "finished", "step": config.train.steps, "reason": None}
-    return {"seed": index, "status": "non_finite", "step": died_at, "reason": _reason(index, died_at, blocks)}
+    keys = ("seeds", "first_seed", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
+    return {**dataclasses.asdict(variant), **{key: getattr(config.train, key) for key in keys}}
 
 
 def _reason(index: int, died_at: int, blocks: Mapping[str, Block]) -> str:

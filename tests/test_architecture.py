@@ -22,12 +22,16 @@ NODES = {
     "conventions",
     "remedy",
     "branch",
+    "calibrate",
+    "sensitivity",
+    "tune",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py"))
 HOMES = {
     "mlflow": "stages/store/tracking",
     "typer": "stages/cli.py",
     "yaml": "stages/store/config.py",
+    "optuna": "stages/store/study.py",
     "matplotlib": "stages/draw/",
     "plotly": "stages/draw/",
     "jinja2": "stages/draw/",

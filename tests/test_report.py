@@ -161,6 +161,25 @@ def test_the_answer_ranking_evidence_and_remedies_are_there(tree):
     assert "Eigenvalues of the game" in text
 
 
+def test_every_variant_says_where_its_values_come_from(copied):
+    for name, state in (("r3", "tuned"), ("minimax", "changed")):
+        note = {"study": "s1", "trials": 8, "values": "v1"}
+        edit(copied / layout.run(name), lambda run, state=state, note=note: (run["config"].update(tuned=note), run.update(tuning=state)))
+    report(config(FATES), copied)
+    text, summary = page(copied), (copied / layout.REPORT / "report.md").read_text()
+    for name in FATES:
+        said = {"r3": "tuned, 8 trials", "minimax": "changed since tuned"}.get(name, "at defaults")
+        assert re.search(rf">{name}</a> <small>{said}</small>", text)
+        assert re.search(rf"\*\*{re.escape(plain(name))}\*\* .*\| {said} \|$", summary, re.MULTILINE)
+    assert ENGLISH["note.tuned_unequally"] in text
+
+
+def test_equal_tuning_needs_no_warning(tree):
+    report(config(FATES), tree)
+    assert "at defaults" in page(tree)
+    assert ENGLISH["note.tuned_unequally"] not in page(tree)
+
+
 def test_what_comes_from_files_is_escaped(copied):
     def spoil(diagnosis):
         for lane in diagnosis["lanes"]:
@@ -276,6 +295,7 @@ def test_every_word_is_used_and_every_word_used_exists():
     composed = ("metric.", "measure.", "verdict.", "meaning.", "remedy.", "flag.", "relation.", "note.", "method.", "chart.", "series.")
     composed += (
         "reading.",
+        "tuning.",
         "list.",
         "data.",
         "answer.",

@@ -63,6 +63,15 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """The note that `seesaw tune` leaves in a variant's entry: which study chose its values, by digest."""
+
+    study: str = ""
+    trials: int = 0
+    values: str = ""  # digest of the whole variant that the study chose: a value changed since shows
+
+
+@dataclass(frozen=True)
 class Variant:
     """One entry of `variants`, resolved against `train`: everything that decides its result but the data and the code."""
 
@@ -73,6 +82,7 @@ class Variant:
     rules: Rules
     generator: Player
     discriminator: Player
+    tuned: Tuned | None = None  # says where the values come from; no part of what decides the result
 
 
 def network_for(player: Player, shape: tuple[int, ...]) -> str:

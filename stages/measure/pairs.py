@@ -64,11 +64,11 @@ def _pair(values: np.ndarray, baseline: np.ndarray, alpha: float, tested: np.nda
         "p_smallest": smallest,
         "p_unpaired": paired.welch(logs, base),
         "correlation": paired.correlation(logs, base),
-        "conclusion": _conclusion(float(tested.sum()), p, smallest, alpha),
+        "conclusion": conclusion(float(tested.sum()), p, smallest, alpha),
     }
 
 
-def _conclusion(direction: float, p: float, smallest: float, alpha: float) -> str:
+def conclusion(direction: float, p: float, smallest: float, alpha: float) -> str:
     """`not_testable`, `undecided`, `better` or `worse`: never "no difference", which no test here can show."""
     if smallest > alpha:
         return "not_testable"

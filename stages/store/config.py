@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 import yaml
 
 from stages.errors import SeesawError
-from stages.game.spec import Part, Player, Rules, Variant
+from stages.game.spec import Part, Player, Rules, Tuned, Variant
 from stages.store import catalogue
 
 LARGEST_FILE = 1 << 20
@@ -47,7 +47,8 @@ class Data:
 class Train:
     """What every variant shares, so that only the objective differs."""
 
-    seeds: int = 8  # lanes: seeds 0 .. n-1
+    seeds: int = 8  # lanes: seeds first_seed .. first_seed + n-1
+    first_seed: int = 0
     steps: int = 1000  # generator steps
     batch: int = 64
     latent: int = 32
@@ -222,7 +223,16 @@ def _variant(name: str, raw: Any, train: Train) -> Variant:
         rules=read_dataclass(Rules, entries.get("rules", {}), f"{where}.rules", train.rules),
         generator=read_dataclass(Player, entries.get("generator", {}), f"{where}.generator", train.generator),
         discriminator=read_dataclass(Player, entries.get("discriminator", {}), f"{where}.discriminator", train.discriminator),
+        tuned=_tuned(entries["tuned"], f"{where}.tuned") if "tuned" in entries else None,
     )
+
+
+def _tuned(raw: Any, where: str) -> Tuned:
+    """The note of `seesaw tune`, whole: half a note says nothing."""
+    note: Tuned = read_dataclass(Tuned, raw, where)
+    if not (note.study and note.values and note.trials > 0):
+        raise SeesawError(f"{where} needs study, trials and values, as `seesaw tune` prints them: give all three or remove the note")
+    return note
 
 
 def _part(kind: str, raw: Any, where: str) -> Part:
@@ -284,6 +294,7 @@ def _check_values(config: Config) -> None:
         _at_least(f"train.{key}", getattr(train, key), 1)
     _at_least("train.lanes_per_group", train.lanes_per_group, 2)
     _at_least("train.probe_every", train.probe_every, 100)
+    _within("train.first_seed", train.first_seed, 0, 1 << 31)
     if train.snapshots > train.steps:
         raise SeesawError(f"train.snapshots is {train.snapshots}, more than train.steps ({train.steps})")
     _at_least("evaluate.samples", config.evaluate.samples, 16)

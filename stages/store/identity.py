@@ -1,11 +1,13 @@
 """What makes a result the same result: its fingerprint."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from stages.errors import SeesawError
+from stages.game.spec import Variant
 from stages.store.config import read_yaml
 from stages.store.files import sha256_json
 
@@ -28,6 +30,19 @@ def code_digests(root: Path, paths: Iterable[str]) -> dict[str, str]:
 def fingerprint(resolved: Mapping[str, Any], data_digest: str, code: Mapping[str, str]) -> str:
     """sha256 of (resolved variant with seeds, data digest, md5s of the declared code)."""
     return sha256_json({"variant": resolved, "data": data_digest, "code": code})
+
+
+def values(variant: Variant) -> str:
+    """A short digest of everything that a variant's entry and `train` decide of it, the note of `seesaw tune` and its name apart."""
+    entry = dataclasses.asdict(variant)
+    return "v" + sha256_json({key: entry[key] for key in entry if key not in ("name", "tuned")})[:12]
+
+
+def tuning(variant: Variant) -> str:
+    """Where a variant's values come from: `defaults`, `tuned`, or `changed` where one of them is no longer what the study chose."""
+    if variant.tuned is None:
+        return "defaults"
+    return "tuned" if variant.tuned.values == values(variant) else "changed"
 
 
 def _fill(text: str, names: Mapping[str, str]) -> str:

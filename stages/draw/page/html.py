@@ -47,14 +47,14 @@ def render_html(material: Material, language: str) -> str:
             comparison=material.comparison,
             metric=words.named("metric", material.comparison["primary"]),
             confidence=f"{100 * (1 - material.comparison['alpha']):g}",
-            rows=_rows(material.comparison, words),
+            rows=_rows(material, words),
             columns=[name for name in SECONDARY if any(row[name] is not None for row in material.comparison["ranking"])],
             pairs=[_pair(pair, words) for pair in material.comparison["paired"]],
             marks=figures.intervals(material.comparison["ranking"], material.comparison["floors"].get(material.comparison["primary"])),
             critical=figures.critical_difference(material.comparison),
             overview=overview,
             sections=sections,
-            notes=_notes(material.comparison, words),
+            notes=_notes(material, words),
             wall=[section["wall"] for section in sections if section["wall"]],
             data=_json(data),
             style=Markup((HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704
@@ -96,12 +96,15 @@ def _subtitle(material: Material, words: Words) -> str:
     return words("subtitle", variants=len(material.variants), seeds=len(material.comparison["seeds"]), steps=_steps(material), data=kind)
 
 
-def _rows(comparison: Mapping[str, Any], words: Words) -> list[dict[str, Any]]:
-    """The ranking with what the table adds: the pair against the baseline, and the cost beside the baseline's."""
+def _rows(material: Material, words: Words) -> list[dict[str, Any]]:
+    """The ranking with what the table adds: the pair against the baseline, the cost beside the baseline's, where the values come from."""
+    comparison, origin = material.comparison, {variant.name: variant.tuning(words) for variant in material.variants}
     pairs = {pair["variant"]: pair for pair in comparison["paired"]}
     base = next(row["flops"] for row in comparison["ranking"] if row["variant"] == comparison["baseline"])
     return [
-        {**row, "pair": _pair(pairs[row["variant"]], words) if row["variant"] in pairs else None, "cost_ratio": row["flops"] / base}
+        row
+        | {"pair": _pair(pairs[row["variant"]], words) if row["variant"] in pairs else None}
+        | {"cost_ratio": row["flops"] / base, "tuning": origin[row["variant"]]}
         for row in comparison["ranking"]
     ]
 
@@ -120,8 +123,10 @@ def _pair(pair: Mapping[str, Any], words: Words) -> dict[str, Any]:
     return {**pair, **ends, "title": title}
 
 
-def _notes(comparison: Mapping[str, Any], words: Words) -> list[str]:
+def _notes(material: Material, words: Words) -> list[str]:
+    comparison = material.comparison
     names = [note["name"] for note in comparison["notes"]] + (["excluded"] if comparison["excluded"] else [])
+    names += [] if material.equally_tuned else ["tuned_unequally"]
     return [words(f"note.{name}", needed=comparison["seeds_needed"], alpha=f"{comparison['alpha']:g}") for name in names]
 
 

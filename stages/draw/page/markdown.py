@@ -1,8 +1,7 @@
 """report.md: the same answer for a CI summary: three paragraphs, one table, what fails and what to try, small pictures by relative link."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from stages.draw.page.answer import answer, gravity
 from stages.draw.page.charts import lead_lane
@@ -21,7 +20,7 @@ def render_markdown(material: Material, language: str) -> str:
     parts = [
         f"# {plain(material.title)}",
         *(_answer_text(text) for text in answer(material.comparison, steps, words)),
-        _ranking(material.comparison, words),
+        _ranking(material, words),
         _failing(material.variants, words),
         _pictures(material, words),
         words("md.full"),
@@ -38,12 +37,13 @@ def _answer_text(text: str) -> str:
     return "".join(f"**{plain(part)}**" if i % 2 else plain(part) for i, part in enumerate(text.split("**")))
 
 
-def _ranking(comparison: Mapping[str, Any], words: Words) -> str:
+def _ranking(material: Material, words: Words) -> str:
+    comparison, origin = material.comparison, {variant.name: variant.tuning(words) for variant in material.variants}
     head = [
         *(words(f"ranking.{key}") for key in ("rank", "variant", "verdict")),
         words.named("metric", comparison["primary"]),
         words("md.interval", confidence=f"{100 * (1 - comparison['alpha']):g}"),
-        *(words(f"ranking.{key}") for key in ("floor", "baseline", "failed", "cost")),
+        *(words(f"ranking.{key}") for key in ("floor", "baseline", "failed", "cost", "tuning")),
     ]
     conclusions = {pair["variant"]: words(pair["conclusion"]) for pair in comparison["paired"]}
     rows = [
@@ -57,10 +57,11 @@ def _ranking(comparison: Mapping[str, Any], words: Words) -> str:
             conclusions.get(row["variant"], words("ranking.baseline_word")),
             f"{row['failed']}/{row['lanes']}",
             quantity(row["flops"], "FLOP"),
+            origin[row["variant"]],
         ]
         for row in comparison["ranking"]
     ]
-    return _table(head, ["--:", ":--", ":--", "--:", ":--", "--:", ":--", "--:", "--:"], rows)
+    return _table(head, ["--:", ":--", ":--", "--:", ":--", "--:", ":--", "--:", "--:", ":--"], rows)
 
 
 def _badge(verdict: str, words: Words) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.draw.page.words import Words
+
 Cells = Sequence[float | None]
 
 
@@ -42,6 +44,15 @@ class VariantMaterial:
         """The variant's name."""
         return str(self.run["variant"])
 
+    @property
+    def trials(self) -> int:
+        """Trials behind the variant's values; 0 at defaults and where a value was changed since it was tuned."""
+        return int(self.run["config"]["tuned"]["trials"]) if self.run.get("tuning") == "tuned" else 0
+
+    def tuning(self, words: Words) -> str:
+        """Where the variant's values come from."""
+        return words(f"tuning.{self.run.get('tuning', 'defaults')}", trials=self.trials)
+
 
 @dataclass(frozen=True)
 class Material:
@@ -50,3 +61,8 @@ class Material:
     title: str
     comparison: Mapping[str, Any]
     variants: Sequence[VariantMaterial]
+
+    @property
+    def equally_tuned(self) -> bool:
+        """Whether every variant got the same number of trials."""
+        return len({variant.trials for variant in self.variants}) <= 1
