@@ -90,24 +90,30 @@ def diagnose(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
     config.variant(variant)
     with one_thread():
         case = read_case(config, variant, root)
-        quality = snapshot_quality(case)
-        measured = _standards(case, quality)
-        overfit = overfitting(case)
-        lanes = [_lane(case, index, quality[index], overfit) for index in range(len(case.run["seeds"]))]
-        probed = probe_lanes(case, lanes, measured)
-        lanes = [replace(lane, probe_auc=probed.final.get(index)) for index, lane in enumerate(lanes)]
-        found = [facts(lane, measured) for lane in lanes]
+        seen = what_was_seen(case)
+        found = [facts(lane, seen.standards) for lane in seen.lanes]
         terrain = read_landscape(case)
     judgements = [judge(known) for known in found]
     whole = judge_variant(judgements)
     result = {
-        **_verdict(case, variant, root, lanes, found, judgements, whole),
-        "story": story(case, quality, measured, overfit),
+        **_verdict(case, variant, root, seen.lanes, found, judgements, whole),
+        "story": story(case, seen.quality, seen.standards, seen.overfit),
         "landscape": terrain,
-        "probe": probed.as_json,
+        "probe": seen.probed.as_json,
     }
     write_json(root / layout.diagnostics(variant), result)
     return result
+
+
+def what_was_seen(case: Case) -> "Seen":
+    """Every look, record and probe that verdicts rest on."""
+    quality = snapshot_quality(case)
+    measured = _standards(case, quality)
+    overfit = overfitting(case)
+    lanes = [_lane(case, index, quality[index], overfit) for index in range(len(case.run["seeds"]))]
+    probed = probe_lanes(case, lanes, measured)
+    lanes = [replace(lane, probe_auc=probed.final.get(index)) for index, lane in enumerate(lanes)]
+    return Seen(lanes, measured, quality, overfit, probed)
 
 
 def read_case(config: Config, variant: str, root: Path) -> Case:
@@ -228,6 +234,17 @@ class Probed:
 
     final: dict[int, float]
     as_json: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What verdicts rest on: `facts(lane, standards)` of each lane needs nothing else."""
+
+    lanes: list[Lane]
+    standards: Standards
+    quality: list[list[SnapshotQuality]]
+    overfit: Overfit | None
+    probed: Probed
 
 
 def probe_lanes(case: Case, lanes: Sequence[Lane], measured: Standards) -> Probed:
