@@ -267,9 +267,9 @@ def probe_lanes(case: Case, lanes: Sequence[Lane], measured: Standards) -> Probe
 
 
 def _undecided(found: Mapping[str, Fact]) -> bool:
-    """Whether D's AUC is near a half while the samples are not good."""
-    half, distance = found["auc_from_half"].value, found["distance_over_good"].value
-    return half is not None and half < 0.15 and (distance is None or distance > 0.8)
+    """Whether D's AUC is near a half, or below, while the samples are not good."""
+    own, distance = found["auc_late"].value, found["distance_over_good"].value
+    return own is not None and own < 0.65 and (distance is None or distance > 0.8)
 
 
 def _probe_at(case: Case, step: int, who: Sequence[int], steps: int) -> list[ProbePoint]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from stages.measure.verdict_rules import GOOD_BASELINES, GOOD_FLOORS, GOOD_SHARE
 
+APART = 0.99  # AUC from which D counts as separating the batches perfectly
 QUALITY = (
     *("distance_over_good", "precision_over_floor", "coverage_over_floor", "density_over_floor"),
     *("best_over_good", "best_precision_over_floor", "best_coverage_over_floor", "final_over_best", "loss_of_quality_over_spread"),
@@ -65,6 +66,8 @@ class SnapshotQuality:
     density: float | None = None
     shares: tuple[float, ...] | None = None  # of the data's modes (or k-means cells) among the raw generator's samples
     finite: bool = True
+    gap: float | None = None  # median distance of a sample to its nearest real item
+    gap_spread: float | None = None  # standard error of `gap`
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Standards:
     baseline: float | None
     untrained: float | None
     floor_density: float | None = None
+    floor_gap: float | None = None
 
     @property
     def good(self) -> float:
@@ -105,7 +109,7 @@ class Lane:
 def facts(lane: Lane, standards: Standards) -> dict[str, Fact]:
     """Every fact of a lane by name."""
     found = {"finite": _finite_fact(lane), **_length(lane)}
-    found |= _quality(lane, standards) | _course(lane) | _records(lane.records)
+    found |= _quality(lane, standards) | _course(lane, standards) | _records(lane.records)
     found |= _probe(lane) | _overfit(lane)
     return found
 
@@ -179,10 +183,10 @@ def _over_spread(change: float, first: SnapshotQuality, second: SnapshotQuality)
     return Fact(_ratio(change, spread), steps, f"a change of {change:.4g} where two draws differ by {spread:.4g} (one standard deviation)")
 
 
-def _course(lane: Lane) -> dict[str, Fact]:
+def _course(lane: Lane, standards: Standards) -> dict[str, Fact]:
     """How the distance and the shares went: the last quarter, turns, turnover."""
     measured = _measured(lane)
-    return _improvement(lane) | _turns(measured) | {"mode_turnover": _turnover(lane.quality)}
+    return _improvement(lane) | _closing(lane, standards) | _turns(measured) | {"mode_turnover": _turnover(lane.quality)}
 
 
 def _improvement(lane: Lane) -> dict[str, Fact]:
@@ -204,6 +208,24 @@ def _improvement(lane: Lane) -> dict[str, Fact]:
             _ratio(change, relapse), steps, f"{text}; the largest relapse between snapshots was {relapse:.4g}"
         ),
     }
+
+
+def _closing(lane: Lane, standards: Standards) -> dict[str, Fact]:
+    """As `_improvement`, of the gap between single samples and the data, and how far that gap is above its floor."""
+    known = [(q.step, q.gap, q.gap_spread) for q in lane.quality if q.gap is not None and q.gap_spread is not None]
+    earlier = [one for one in known if one[0] <= 0.75 * lane.steps]
+    names = ("gap_over_floor", "closing", "closing_over_spread", "closing_over_relapse")
+    if not earlier or len(known) < 2 or not standards.floor_gap:
+        return dict.fromkeys(
+            names, Fact(None, (), "the gap between samples and data is not known over the last quarter, or real data have none")
+        )
+    (first, before, one), (last, final, other) = earlier[-1], known[-1]
+    relapse = max(0.0, *(b[1] - a[1] for a, b in itertools.pairwise(known)))
+    text = f"median distance to the nearest real item {before:.4g} at step {first}, {final:.4g} at step {last}"
+    values = (final / standards.floor_gap, _ratio(before - final, before), _ratio(before - final, math.hypot(one, other)))
+    notes = (f"{text}; {standards.floor_gap:.4g} between real items", text, text)
+    found = {name: Fact(value, (first, last), note) for name, value, note in zip(names[:3], values, notes, strict=True)}
+    return found | {names[3]: Fact(_ratio(before - final, relapse), (first, last), f"{text}; the largest relapse was {relapse:.4g}")}
 
 
 def _turns(measured: Sequence[SnapshotQuality]) -> dict[str, Fact]:
@@ -244,6 +266,7 @@ def _records(records: Mapping[str, Series]) -> dict[str, Fact]:
     return {
         "auc_late": auc,
         "auc_from_half": Fact(half, auc.steps, auc.text),
+        "auc_apart": _apart(records),
         "saturation_late": _late_median(records, "saturation"),
         "movement_drop": _drop(records, "sample_movement"),
         "d_gradient_growth": _growth(records, "d_gradient_norm"),
@@ -262,6 +285,15 @@ def _late_median(records: Mapping[str, Series], measure: str) -> Fact:
         return _missing(measure)
     value = float(np.median(late))
     return Fact(value, records[measure].late_steps(), f"{measure} has the median {value:.4g} over the last quarter")
+
+
+def _apart(records: Mapping[str, Series]) -> Fact:
+    """Share of the late records in which D separates perfectly: near 1, D stays ahead; a cycle lets it fall behind in between."""
+    late = records["auc"].late() if "auc" in records else np.empty(0)
+    if not late.size:
+        return _missing("auc")
+    value = float((late >= APART).mean())
+    return Fact(value, records["auc"].late_steps(), f"D separates the batches perfectly in {value:.0%} of the late records")
 
 
 def _drop(records: Mapping[str, Series], measure: str) -> Fact:

@@ -83,6 +83,13 @@ RULES = (
                 Condition("final_over_best", "below", 1.1, 0.05),  # recovering from a bad turn is not improving ...
                 Condition("improvement_over_relapse", "above", 2.0, 0.2),  # ... nor is a swing that happens to end low
             ),
+            (  # mean and covariance may be right long before single samples are: on a ring they say nothing of what lies between the modes
+                Condition("gap_over_floor", "above", 1.5, 0.1),
+                Condition("closing", "above", 0.1, 0.02),
+                Condition("closing_over_spread", "above", 2.0, 0.5),
+                Condition("closing_over_relapse", "above", 2.0, 0.2),
+                Condition("improvement_over_spread", "above", -2.0, 0.5),  # while the whole does not get worse
+            ),
         ),
         "the samples are not good yet, and the last quarter still improved them by more than their spread",
         "Lucic et al. 2018 (budget decides ranks)",
@@ -103,7 +110,11 @@ RULES = (
     Rule(
         "oscillating",
         (
-            (Condition("turns", "above", 2, 0), Condition("swing", "above", 1.5, 0.15)),
+            (
+                Condition("turns", "above", 2, 0),
+                Condition("swing", "above", 1.5, 0.15),
+                Condition("auc_apart", "below", 0.9, 0.05, optional=True),  # with D ahead all the time nobody goes round: G is adrift
+            ),
             (Condition("mode_turnover", "above", 0.4, 0.05),),
         ),
         "quality or the modes' shares go round instead of settling",
@@ -142,8 +153,8 @@ RULES = (
     ),
     Rule(
         "generator_wins",
-        ((Condition("auc_from_half", "below", 0.1, 0.02), Condition("probe_auc", "above", 0.9, 0.02)),),
-        "D cannot tell the samples from data, though a fresh discriminator can",
+        ((Condition("auc_late", "below", 0.6, 0.02), Condition("probe_auc", "above", 0.9, 0.02)),),
+        "D cannot tell the samples from data (or ranks them above), though a fresh discriminator can",
         "Arjovsky & Bottou 2017 (a discriminator trained to its optimum)",
         needs_length=True,
     ),

@@ -17,7 +17,7 @@ from stages.measure.classifier import one_thread
 from stages.store import arrays
 
 REACH = 3.0  # standard deviations around a centre that count as on it
-POINT = 0.1  # of the untrained distance: what counts as on the one point
+POINT = 0.3  # of a unit: what counts as on the one point
 QUANTILE = 0.95  # of real test items' distances to their nearest real neighbour
 DUE = 0.2  # of its expected samples a mode needs to count as found
 DRAWN = 2_000  # fresh items of the truth
@@ -51,8 +51,7 @@ class Look(NamedTuple):
 class Motion(NamedTuple):
     """Where samples are, whatever the truth."""
 
-    shares: list[float]  # of the modes among the samples
-    mean: list[float]  # of the samples, in spreads; the first four coordinates
+    shares: list[float]  # of samples in each mode, those on the data alone; last the share of all others
 
 
 def look(truth: Truth, samples: np.ndarray) -> Look:
@@ -66,8 +65,8 @@ def look(truth: Truth, samples: np.ndarray) -> Look:
 def motion(truth: Truth, samples: np.ndarray) -> Motion:
     """Where `[n, ...]` samples are, all finite."""
     flat = _flat(samples)
-    shares = np.bincount(truth.mode(flat), minlength=truth.modes) / len(flat)
-    return Motion(shares.tolist(), (flat.mean(0) / truth.spread)[:4].tolist())
+    mode = np.where(truth.on(flat), truth.mode(flat), truth.modes)
+    return Motion((np.bincount(mode, minlength=truth.modes + 1) / len(flat)).tolist())
 
 
 def energy(truth: Truth, flat: np.ndarray) -> float:
@@ -102,7 +101,7 @@ def point(dimensions: int) -> Truth:
     """All data at 0."""
     return Truth(
         lambda x: np.linalg.norm(x, axis=1) <= POINT,
-        lambda x: (x[:, 0] > 0).astype(int) * 0,
+        lambda x: np.zeros(len(x), int),
         1,
         np.zeros((DRAWN, dimensions)),
         1.0,

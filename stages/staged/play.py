@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from stages.diagnose import read_case, what_was_seen
 from stages.game import restore
@@ -88,12 +90,14 @@ def _tuple(values: list[float] | None) -> tuple[float, ...] | None:
 
 def _keep_samples(case: Any, path: Path) -> None:
     """The averaged generator's samples at every snapshot, and some of the data."""
-    import torch
-
     noise = torch.randn(SHOWN, case.run["config"]["latent"], generator=stream(0, "picture"))
     kept = {
-        f"step-{step}": restore.sample(restore.players(case.run, tensors).ema, noise).numpy().astype(np.float16)
-        for step, tensors in case.snapshots.items()
+        f"step-{step}": _half(restore.sample(restore.players(case.run, tensors).ema, noise)) for step, tensors in case.snapshots.items()
     }
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, real=case.held[:SHOWN].astype(np.float16), **kept)
+        np.savez_compressed(file, allow_pickle=False, real=case.held[:SHOWN].astype(np.float16), **kept)
+
+
+def _half(samples: Tensor) -> np.ndarray:
+    """Half precision, cut off at its largest number."""
+    return np.asarray(samples.clamp(-6e4, 6e4).numpy(), np.float16)

@@ -33,7 +33,7 @@ BATCH = 256  # behind a gradient
 STILL = 256  # noises whose samples are followed
 PROBE = Player(network="mlp", width=128, depth=3, activation="leaky_relu")
 PROBE_STEPS, PROBE_BATCH, PROBE_LR = 3_000, 64, 1e-3
-UNSURE = 0.2  # a D whose AUC is nearer to a half than this is compared with a fresh one
+UNSURE = 0.7  # a D whose AUC is below is compared with a fresh one
 SEED = 606
 
 
@@ -126,8 +126,13 @@ def _last_look(
     noise = torch.randn(MANY, run["config"]["latent"], generator=stream(SEED, "many"))
     shown = restore.sample(players.ema, noise).numpy()
     with torch.no_grad():
-        answers = torch.cat([players.discriminator(test[:BATCH].expand(len(lanes), *test[:BATCH].shape)),
-                             players.discriminator(restore.sample(players.generator, noise[:BATCH]))], 1)
+        answers = torch.cat(
+            [
+                players.discriminator(test[:BATCH].expand(len(lanes), *test[:BATCH].shape)),
+                players.discriminator(restore.sample(players.generator, noise[:BATCH])),
+            ],
+            1,
+        )
         squares = answers.square().mean(1)
     for index, lane in enumerate(lanes):
         weights = all(bool(tensor[index].isfinite().all()) for tensor in tensors.values())
@@ -141,7 +146,7 @@ def _last_look(
 
 def _is_unsure(lane: Mapping[str, Any]) -> bool:
     own = lane["gradients"][-1]["auc"]
-    return own is not None and abs(own - 0.5) < UNSURE
+    return own is not None and own < UNSURE
 
 
 def _fresh(run: Mapping[str, Any], tensors: Mapping[str, Tensor], who: list[int], items: Tensor, test: Tensor) -> list[float]:
