@@ -18,7 +18,14 @@ from stages.measure.verdict_rules import GOOD_BASELINES, GOOD_FLOORS, GOOD_SHARE
 APART = 0.99  # AUC from which D counts as separating the batches perfectly
 QUALITY = (
     *("distance_over_good", "precision_over_floor", "coverage_over_floor", "density_over_floor"),
-    *("best_over_good", "best_precision_over_floor", "best_coverage_over_floor", "final_over_best", "loss_of_quality_over_spread"),
+    *(
+        "best_over_good",
+        "good_in_a_row",
+        "best_precision_over_floor",
+        "best_coverage_over_floor",
+        "final_over_best",
+        "loss_of_quality_over_spread",
+    ),
 )
 
 
@@ -154,9 +161,18 @@ def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
         "precision_over_floor": _over_floor("precision", final.precision, standards.floor_precision, at),
         "coverage_over_floor": _over_floor("coverage", final.coverage, standards.floor_coverage, at),
         "density_over_floor": _over_floor("density", final.density, standards.floor_density, at),
+        "good_in_a_row": _in_a_row(measured, standards),
         "best_precision_over_floor": _over_floor("precision", best.precision, standards.floor_precision, (best.step,)),
         "best_coverage_over_floor": _over_floor("coverage", best.coverage, standards.floor_coverage, (best.step,)),
     } | _loss_of_quality(best, final, standards)
+
+
+def _in_a_row(measured: Sequence[SnapshotQuality], standards: Standards) -> Fact:
+    """The longest row of snapshots within twice what is good: one alone may be a moment in passing."""
+    near = [_number(q.distance) < 2 * standards.good for q in measured]
+    rows = [(len(list(group)), one) for one, group in itertools.groupby(near)]
+    value = max((length for length, one in rows if one), default=0)
+    return Fact(value, tuple(q.step for q, one in zip(measured, near, strict=True) if one), f"{value} snapshots in a row were nearly good")
 
 
 def _over_floor(name: str, value: float | None, floor: float | None, steps: tuple[int, ...]) -> Fact:
@@ -262,10 +278,8 @@ def _turnover(quality: Sequence[SnapshotQuality]) -> Fact:
 
 def _records(records: Mapping[str, Series]) -> dict[str, Fact]:
     auc = _late_median(records, "auc")
-    half = None if auc.value is None else abs(auc.value - 0.5)
     return {
         "auc_late": auc,
-        "auc_from_half": Fact(half, auc.steps, auc.text),
         "auc_apart": _apart(records),
         "saturation_late": _late_median(records, "saturation"),
         "movement_drop": _drop(records, "sample_movement"),

@@ -61,6 +61,7 @@ RULES = (
                 Condition("final_over_best", "above", 2.0, 0.2),
                 Condition("loss_of_quality_over_spread", "above", 2.0, 0.5),
                 Condition("best_over_good", "below", 2.0, 0.2),
+                Condition("good_in_a_row", "above", 2, 0),  # a game that goes round is good in passing
                 Condition("best_precision_over_floor", "above", 0.25, 0.025, optional=True),
                 Condition("best_coverage_over_floor", "above", 0.25, 0.025, optional=True),
             ),

@@ -121,22 +121,18 @@ def _finite(value: float) -> float | None:
 def _last_look(
     run: Mapping[str, Any], tensors: Mapping[str, Tensor], truth: known.Truth, lanes: list[dict[str, Any]], items: Tensor, test: Tensor
 ) -> None:
-    """At the run's end: many samples, whether every number is finite in the game's own precision, a fresh D where the own one is unsure."""
+    """At the run's end: many samples, whether losses on a fresh batch are finite in the game's precision, a fresh D where asked."""
     players = restore.players(run, tensors)
     noise = torch.randn(MANY, run["config"]["latent"], generator=stream(SEED, "many"))
     shown = restore.sample(players.ema, noise).numpy()
     with torch.no_grad():
-        answers = torch.cat(
-            [
-                players.discriminator(test[:BATCH].expand(len(lanes), *test[:BATCH].shape)),
-                players.discriminator(restore.sample(players.generator, noise[:BATCH])),
-            ],
-            1,
-        )
-        squares = answers.square().mean(1)
+        real = players.discriminator(test[:BATCH].expand(len(lanes), *test[:BATCH].shape))
+        fake = players.discriminator(restore.sample(players.generator, noise[: real.shape[1]]))
+        loss = build.catalogue_part("loss", read_variant(run["config"]).loss)
+        losses = torch.stack([loss.discriminator(real, fake).mean(1), loss.generator(fake, fake).mean(1)])
     for index, lane in enumerate(lanes):
         weights = all(bool(tensor[index].isfinite().all()) for tensor in tensors.values())
-        lane["finite"] = bool(weights and squares[index].isfinite() and np.isfinite(shown[index]).all())
+        lane["finite"] = bool(weights and losses[:, index].isfinite().all() and np.isfinite(shown[index]).all())
         seen = known.look(truth, shown[index]) if lane["finite"] else None
         lane["end"] = None if seen is None else seen._asdict()
     unsure = [i for i, lane in enumerate(lanes) if lane["finite"] and _is_unsure(lane)]

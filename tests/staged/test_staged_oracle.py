@@ -46,7 +46,7 @@ def test_energy_distance_of_two_points_is_twice_their_distance():
 def test_energy_distance_of_shifted_gaussians():
     """In one dimension 2 E|N(m, 2)| - 2 E|N(0, 2)| (Székely & Rizzo 2013), E|N(m, s²)| = s √(2/π) e^(-m²/2s²) + m erf(m / (s √2))."""
     rng = np.random.default_rng(3)
-    cloud = known.Truth(lambda x: x[:, 0] > 0, lambda x: np.zeros(len(x), int), 1, rng.standard_normal((known.DRAWN, 1)), 1.0)
+    cloud = known.Truth(lambda x: (x[:, 0] > 0, np.zeros(len(x), int)), 1, rng.standard_normal((known.DRAWN, 1)), 1.0)
     m, s = 2.0, math.sqrt(2)
     folded = s * math.sqrt(2 / math.pi) * math.exp(-(m**2) / (2 * s**2)) + m * math.erf(m / (s * math.sqrt(2)))
     expected = 2 * folded - 2 * s * math.sqrt(2 / math.pi)
