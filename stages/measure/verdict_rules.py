@@ -141,12 +141,9 @@ RULES = (
     ),
     Rule(
         "discriminator_wins",
-        (
-            (
-                Condition("auc_late", "above", 0.99, 0.005),
-                Condition("movement_drop", "below", 100, 30),
-                Condition("improvement", "below", 0.1, 0.02),
-            ),
+        tuple(
+            (Condition("auc_late", "above", 0.99, 0.005), Condition("movement_drop", "below", 100, 30), no_better)
+            for no_better in (Condition("improvement", "below", 0.1, 0.02), Condition("improvement_over_relapse", "below", 2.0, 0.2))
         ),
         "D converged (it separates the batches perfectly) while G still moves and gets no better",
         "Arjovsky & Bottou 2017; PyTorch-GAN and ganhacks threads on D's loss going to zero",

@@ -10,10 +10,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from stages.staged.confusion import judge_games, passage, with_passage
 from stages.staged.games import SPLITS, StagedGame, staged_games
-from stages.staged.play import is_played, play
+from stages.staged.pictures import draw_verdicts
+from stages.staged.play import CODE, is_played, play
+from stages.store.files import write_json, write_text
 
 FOLDER = Path(".seesaw") / "staged"
+DOCS = CODE / "docs"
+RESULT = "verdicts-confusion.json"
 
 
 def main() -> None:
@@ -23,8 +28,17 @@ def main() -> None:
     parser.add_argument("--split", choices=SPLITS, help="only this split, and nothing is written but the games")
     parser.add_argument("--only", nargs="*", help="only these games, and nothing is written but the games")
     asked = parser.parse_args()
+    begun = time.monotonic()
     games = [game for game in staged_games().values() if asked.split in (None, game.split) and (not asked.only or game.name in asked.only)]
     play_all(games, asked.out)
+    if asked.split or asked.only:
+        return
+    found = judge_games(games, asked.out)
+    write_json(DOCS / RESULT, found)
+    page = DOCS / "verdicts.md"
+    write_text(page, with_passage(page.read_text(encoding="utf-8"), found))
+    drawn = draw_verdicts(found["lanes"], asked.out, DOCS / "figures")
+    print(passage(found), f"\npictures: {', '.join(drawn)}\njudged in {time.monotonic() - begun:.0f} s")
 
 
 def play_all(games: list[StagedGame], folder: Path) -> None:

@@ -42,8 +42,8 @@ SWING = 3.0  # factor by which the energy distance changes before it is said to 
 TURNS = Bounds(1, 3)  # such turns from the middle of the run to the end of the time after it
 REACH = Bounds(0.15, 0.30)  # largest change of the modes' shares, of samples on the data alone
 ROUNDS = Bounds(1.5, 2.0)  # path over twice the reach: 1 is once there and back
-APART = Bounds(0.98, 0.99)  # AUC of the lane's own D on held-out items
-GONE = Bounds(3e-2, 1e-2)  # float64 gradient of G at the end over its early median
+APART = Bounds(0.98, 0.99)  # AUC of the lane's own D on held-out items, mean of the last two looks at it
+GONE = Bounds(3e-2, 1e-2)  # float64 gradient of G at the end over its largest up to a tenth of the run
 STOPPED = Bounds(
     0.05, 0.02
 )  # how far samples move in the time after the run, in spreads, or in energy distances where they are farther off
@@ -191,17 +191,23 @@ def _oscillating(lane: Lane) -> tuple[bool | None, str]:
     return (True if True in answers else UNCLEAR if None in answers else False), why
 
 
-def _ends(lane: Lane, player: str) -> tuple[float, float, float] | None:
-    """(early median, largest later, last) of a player's float64 gradient; early: up to a tenth of the run. None where one overflows."""
+def _norms(lane: Lane, player: str) -> tuple[list[float], list[float]] | None:
+    """A player's float64 gradients up to a tenth of the run, and later. None where one overflows."""
     seen = [(one["step"], one[player]) for one in lane["gradients"]]
     if any(value is None for _, value in seen):
         return None
-    early = [value for step, value in seen if step <= 0.1 * lane["steps"]]
-    return float(np.median(early)), max(value for step, value in seen if step > 0.1 * lane["steps"]), seen[-1][1]
+    first = 0.1 * lane["steps"]
+    return [value for step, value in seen if step <= first], [value for step, value in seen if step > first]
+
+
+def _own(lane: Lane) -> float | None:
+    """AUC of the lane's own D on held-out items, mean of the last two looks."""
+    seen = [one["auc"] for one in lane["gradients"][-2:]]
+    return None if None in seen else float(np.mean(seen))
 
 
 def _apart(lane: Lane) -> tuple[bool | None, str]:
-    own = lane["gradients"][-1]["auc"]
+    own = _own(lane)
     return (UNCLEAR if own is None else APART.ask(own)), f"own D's AUC {_number(own)}"
 
 
@@ -213,10 +219,11 @@ def _moved(lane: Lane) -> float | None:
 
 def _vanishing(lane: Lane) -> tuple[bool | None, str]:
     apart, why = _apart(lane)
-    ends = _ends(lane, "generator")
-    if apart is False or ends is None:
+    norms = _norms(lane, "generator")
+    if apart is False or norms is None:
         return False, why
-    share = ends[2] / ends[0] if ends[0] > 0 else 0.0
+    early, late = norms
+    share = late[-1] / max(early) if max(early) > 0 else 0.0
     moved = _moved(lane)
     answers = [apart, GONE.ask(share), False if moved is None else STOPPED.ask(moved)]
     why = f"{why}, G's gradient {share:.2g} of its early one, samples move {_number(moved)}"
@@ -226,8 +233,8 @@ def _vanishing(lane: Lane) -> tuple[bool | None, str]:
 def _exploding(lane: Lane) -> tuple[bool | None, str]:
     answers, words = [], []
     for player in ("generator", "discriminator"):
-        ends = _ends(lane, player)
-        growth = np.inf if ends is None or ends[0] == 0 else ends[1] / ends[0]
+        norms = _norms(lane, player)
+        growth = np.inf if norms is None or not np.median(norms[0]) else max(norms[1]) / float(np.median(norms[0]))
         answers.append(GREW.ask(growth))
         words.append(f"{player}'s gradient grew {growth:.3g}-fold")
     return (True if True in answers else UNCLEAR if None in answers else False), ", ".join(words)
@@ -247,9 +254,9 @@ def _number(value: float | None) -> str:
 
 
 def _generator_wins(lane: Lane) -> tuple[bool | None, str]:
-    own, fresh = lane["gradients"][-1]["auc"], lane.get("fresh_auc")
+    own, fresh = _own(lane), lane.get("fresh_auc")
     if own is None or fresh is None:
-        return False, f"own D's AUC {own}"
+        return False, f"own D's AUC {_number(own)}"
     answers = [CHANCE.ask(own), FRESH.ask(fresh)]
     return (False if False in answers else UNCLEAR if None in answers else True), f"own D's AUC {own:.3f}, a fresh one's {fresh:.3f}"
 
