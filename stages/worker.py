@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -147,17 +147,23 @@ class Observer:
     def __init__(self, game: Game, spread: float) -> None:
         self.game, self.spread = game, spread
         self.noise = lane_draws(game.seeds, "movement", 0, 0, game.like).normal(PROBE_SAMPLES, game.latent)
+        self.statistics: list[Tensor] = []
 
     def before(self) -> tuple[Tensor, Tensor, Tensor]:
         """G's samples on the fixed noise and both players' weights, before the turn."""
+        self.statistics = [buffer.clone() for buffer in self.game.generator.module.buffers()]
         return self._samples(), self.game.generator.vector.clone(), self.game.discriminator.vector.clone()
 
     @torch.no_grad()
     def _samples(self) -> Tensor:
+        """With the running statistics from before the turn: what moves is what G's weights move, not the statistics of one more batch."""
         module = self.game.generator.module
-        module.eval()  # running statistics: the noise alone decides
+        now = [buffer.clone() for buffer in module.buffers()]
+        _put(module, self.statistics)
+        module.eval()
         samples = module(self.noise)
         module.train()
+        _put(module, now)
         return samples
 
     def row(self, turn: Turn, before: tuple[Tensor, Tensor, Tensor]) -> dict[Column, Tensor]:
@@ -185,6 +191,12 @@ class Observer:
             moved, weight = measures.norms(player.split(player.vector - start))[0], measures.norms(player.split(start))[0]
             row[(f"{short}_update_ratio", "")] = moved / weight
         return row
+
+
+def _put(module: torch.nn.Module, values: Sequence[Tensor]) -> None:
+    """Write a module's buffers."""
+    for buffer, value in zip(module.buffers(), values, strict=True):
+        buffer.copy_(value)
 
 
 def _is_recorded(step: int, job: Job) -> bool:

@@ -53,12 +53,14 @@ def _watch(run: Mapping[str, Any], root: Path, name: str) -> list[dict[str, Any]
     noise = torch.randn(SAMPLES, config["latent"], generator=stream(SEED, "look"))
     lanes: list[dict[str, Any]] = [{"seed": seed, "looks": [], "gradients": []} for seed in seeds]
     still: list[Tensor] = []
+    statistics: dict[str, Tensor] = {}  # of the run's end: what moves later is what G's weights move
     for step in range(2 * total + 1):
         if step in at:
             tensors = game.snapshot()
             players = restore.players(run, tensors)
             if step >= total:
-                still.append(restore.sample(players.generator, noise[:STILL]).flatten(2))
+                statistics = statistics or {f"generator/{key}": value.clone() for key, value in game.generator.module.named_buffers()}
+                still.append(restore.sample(restore.players(run, tensors | statistics).generator, noise[:STILL]).flatten(2))
             shown, raw = (restore.sample(network, noise).numpy() for network in (players.ema, players.generator))
             for index, lane in enumerate(lanes):
                 lane["looks"].append(_look(truth, step, shown[index], raw[index]))
