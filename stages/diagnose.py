@@ -195,7 +195,8 @@ def _standards(case: Case, quality: Sequence[Sequence[SnapshotQuality]]) -> Stan
     baseline = encode(case.extract, drawn.clamp(-1, 1) if case.kind == "image" else drawn)
     starts = [looks[0].distance for looks in quality if looks[0].step == 0 and looks[0].distance is not None]
     untrained = float(np.median(starts)) if starts else None
-    return standards(case.stick, encode(case.extract, torch.from_numpy(case.train)), count, baseline, untrained, rng)
+    found = standards(case.stick, encode(case.extract, torch.from_numpy(case.train)), count, baseline, untrained, rng)
+    return replace(found, untrained_counts=case.kind == "vector")
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ def test_good_is_the_most_lenient_of_floor_baseline_and_untrained():
     assert Standards(1.0, None, None, None, None).good == 3.0
     assert Standards(1.0, None, None, 5.0, 20.0).good == 5.0
     assert Standards(0.0, None, None, 0.0, 20.0).good == 2.0
+    assert Standards(1.0, None, None, 5.0, 200.0, untrained_counts=False).good == 5.0  # images: a far beginning excuses nothing
 
 
 def test_a_good_distance_with_half_the_modes_missing_is_not_healthy():
