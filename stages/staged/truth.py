@@ -39,6 +39,7 @@ PROGRESS = Bounds(0.80, 0.60)  # median energy at the end of the time after the 
 FALLING = -0.5  # rank correlation of energy with time, at most, in that time
 STILL = 0.5  # rank correlation with time in the run's last three tenths: energy falling, or the share on the data rising
 SWING = 3.0  # factor by which the energy distance changes before it is said to have turned
+CALM = 0.05  # of the untrained generator's energy distance: what happens below is not looked at, it is near the sampling error
 TURNS = Bounds(1, 3)  # such turns from the middle of the run to the end of the time after it
 REACH = Bounds(0.15, 0.30)  # largest change of the modes' shares, of samples on the data alone
 ROUNDS = Bounds(1.5, 2.0)  # path over twice the reach: 1 is once there and back
@@ -182,7 +183,7 @@ def _oscillating(lane: Lane) -> tuple[bool | None, str]:
     looks = _around(lane, 0.5, 2.0)
     if None in looks:
         return False, "not finite later"
-    floor = 0.01 * lane["looks"][0]["energy"]
+    floor = CALM * lane["looks"][0]["energy"]
     there_and_back = turns([max(look["energy"], floor) for look in looks], SWING)
     reach, around = rounds(np.array([look["shares"] for look in looks]) / np.sqrt(2))  # two modes that swap are 1 apart
     pair = (REACH.ask(reach), ROUNDS.ask(around))
