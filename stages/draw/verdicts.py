@@ -48,7 +48,7 @@ def exhibit(one: Exhibit, path: Path) -> None:
     _curves(right, one)
     right.set_title(one.title, fontsize=9, color=INK, loc="left")
     for axes in (left, right):
-        axes.tick_params(labelsize=7, length=2, color=LINE, labelcolor=LINE)
+        axes.tick_params(which="both", labelsize=7, length=2, color=LINE, labelcolor=LINE)
         for spine in axes.spines.values():
             spine.set_color("#d1d5db")
     _save(_raster(figure), path)

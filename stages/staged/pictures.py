@@ -35,7 +35,7 @@ def draw_verdicts(rows: Sequence[Mapping[str, Any]], games: Path, figures: Path)
         agreed = [row for row in rows if row["rules"] == word == row["oracle"]]
         if not agreed:
             continue
-        row = min(agreed, key=_order)
+        row = min(agreed, key=_order if word != "non_finite" else lambda one: (-_steps(one, games), *_order(one)))
         exhibit(_exhibit(row, games), figures / f"verdict-{word.replace('_', '-')}.png")
         drawn.append(word)
     return drawn
@@ -44,6 +44,11 @@ def draw_verdicts(rows: Sequence[Mapping[str, Any]], games: Path, figures: Path)
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Without doubt first, then of the reported games, images and the plane before the line; then by name."""
     return (row["doubt"] is not None, row["split"] != "report", row["source"] == "dirac", row["game"], row["seed"])
+
+
+def _steps(row: Mapping[str, Any], games: Path) -> int:
+    """Steps that a lane did: the later it died, the more there is to see."""
+    return next(lane.steps for lane in rules_side(games / row["game"])[0] if lane.seed == row["seed"])
 
 
 def _exhibit(row: Mapping[str, Any], games: Path) -> Exhibit:
@@ -76,5 +81,9 @@ def _looked(lane: Lane, standards: Standards, word: str) -> tuple[list[Curve], l
         ]
         return curves, [("a half", 0.5)], False
     looks = [look for look in lane.quality if look.distance is not None and look.distance > 0]
-    curve = Curve("Fréchet distance", np.array([look.step for look in looks]), np.array([look.distance for look in looks]))
-    return [curve], [("good", standards.good)], True
+    steps = np.array([look.step for look in looks])
+    curves = [Curve("distance over a good one", steps, np.array([look.distance for look in looks]) / standards.good)]
+    if word == "undertrained" and standards.floor_gap:
+        gaps = np.array([look.gap if look.gap is not None else np.nan for look in looks])
+        curves.append(Curve("samples' gap to the data over real items'", steps, gaps / standards.floor_gap))
+    return curves, [("good", 1.0)], True
