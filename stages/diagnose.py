@@ -90,24 +90,30 @@ def diagnose(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
     config.variant(variant)
     with one_thread():
         case = read_case(config, variant, root)
-        quality = snapshot_quality(case)
-        measured = _standards(case, quality)
-        overfit = overfitting(case)
-        lanes = [_lane(case, index, quality[index], overfit) for index in range(len(case.run["seeds"]))]
-        probed = probe_lanes(case, lanes, measured)
-        lanes = [replace(lane, probe_auc=probed.final.get(index)) for index, lane in enumerate(lanes)]
-        found = [facts(lane, measured) for lane in lanes]
+        seen = what_was_seen(case)
+        found = [facts(lane, seen.standards) for lane in seen.lanes]
         terrain = read_landscape(case)
     judgements = [judge(known) for known in found]
     whole = judge_variant(judgements)
     result = {
-        **_verdict(case, variant, root, lanes, found, judgements, whole),
-        "story": story(case, quality, measured, overfit),
+        **_verdict(case, variant, root, seen.lanes, found, judgements, whole),
+        "story": story(case, seen.quality, seen.standards, seen.overfit),
         "landscape": terrain,
-        "probe": probed.as_json,
+        "probe": seen.probed.as_json,
     }
     write_json(root / layout.diagnostics(variant), result)
     return result
+
+
+def what_was_seen(case: Case) -> "Seen":
+    """Every look, record and probe that verdicts rest on."""
+    quality = snapshot_quality(case)
+    measured = _standards(case, quality)
+    overfit = overfitting(case)
+    lanes = [_lane(case, index, quality[index], overfit) for index in range(len(case.run["seeds"]))]
+    probed = probe_lanes(case, lanes, measured)
+    lanes = [replace(lane, probe_auc=probed.final.get(index)) for index, lane in enumerate(lanes)]
+    return Seen(lanes, measured, quality, overfit, probed)
 
 
 def read_case(config: Config, variant: str, root: Path) -> Case:
@@ -189,7 +195,8 @@ def _standards(case: Case, quality: Sequence[Sequence[SnapshotQuality]]) -> Stan
     baseline = encode(case.extract, drawn.clamp(-1, 1) if case.kind == "image" else drawn)
     starts = [looks[0].distance for looks in quality if looks[0].step == 0 and looks[0].distance is not None]
     untrained = float(np.median(starts)) if starts else None
-    return standards(case.stick, encode(case.extract, torch.from_numpy(case.train)), count, baseline, untrained, rng)
+    found = standards(case.stick, encode(case.extract, torch.from_numpy(case.train)), count, baseline, untrained, rng)
+    return replace(found, untrained_counts=case.kind == "vector")
 
 
 @dataclass(frozen=True)
@@ -230,6 +237,17 @@ class Probed:
     as_json: dict[str, Any] | None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What verdicts rest on: `facts(lane, standards)` of each lane needs nothing else."""
+
+    lanes: list[Lane]
+    standards: Standards
+    quality: list[list[SnapshotQuality]]
+    overfit: Overfit | None
+    probed: Probed
+
+
 def probe_lanes(case: Case, lanes: Sequence[Lane], measured: Standards) -> Probed:
     """The probe on the first lanes at a few snapshots, and at the last one on every lane whose verdict asks for it too."""
     depth = DEPTHS[case.config.diagnose.depth]
@@ -250,9 +268,9 @@ def probe_lanes(case: Case, lanes: Sequence[Lane], measured: Standards) -> Probe
 
 
 def _undecided(found: Mapping[str, Fact]) -> bool:
-    """Whether D's AUC is near a half while the samples are not good."""
-    half, distance = found["auc_from_half"].value, found["distance_over_good"].value
-    return half is not None and half < 0.15 and (distance is None or distance > 0.8)
+    """Whether D's AUC is near a half, or below, while the samples are not good."""
+    own, distance = found["auc_late"].value, found["distance_over_good"].value
+    return own is not None and own < 0.65 and (distance is None or distance > 0.8)
 
 
 def _probe_at(case: Case, step: int, who: Sequence[int], steps: int) -> list[ProbePoint]:

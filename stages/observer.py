@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.game.build import Flat
 from stages.game.game import Game
@@ -39,6 +39,7 @@ class Before:
     """What a turn changes, as it was."""
 
     samples: Tensor
+    statistics: list[Tensor]  # G's running ones
     generator: Tensor
     discriminator: Tensor
 
@@ -78,17 +79,24 @@ class Observer:
         return 2 <= step <= self.game.steps and (step == 2 or step % self.probe_every == 0 or step == self.game.steps)
 
     def _before(self) -> Before:
-        return Before(self._samples(), self.game.generator.vector.clone(), self.game.discriminator.vector.clone())
+        statistics = [buffer.clone() for buffer in self.game.generator.module.buffers()]
+        return Before(self._samples(statistics), statistics, self.game.generator.vector.clone(), self.game.discriminator.vector.clone())
 
     @torch.no_grad()
-    def _samples(self) -> Tensor:
-        return _evaluated(self.game.generator.module, self.noise)
+    def _samples(self, statistics: list[Tensor]) -> Tensor:
+        """With these running statistics: what moves is what G's weights move, not the statistics of one more batch."""
+        module = self.game.generator.module
+        now = [buffer.clone() for buffer in module.buffers()]
+        _put(module, statistics)
+        samples = _evaluated(module, self.noise)
+        _put(module, now)
+        return samples
 
     def _row(self, turn: Turn, before: Before) -> Row:
         game = self.game
         return {
             **self._answers(turn),
-            ("sample_movement", ""): measures.movement(before.samples, self._samples(), self.material.spread),
+            ("sample_movement", ""): measures.movement(before.samples, self._samples(before.statistics), self.material.spread),
             **self._overfitting(),
             **_player("d", game.discriminator, turn.discriminator, before.discriminator),
             **_player("g", game.generator, turn.generator, before.generator),
@@ -171,3 +179,9 @@ def _evaluated(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     answer = module(x)
     module.train()  # type: ignore[attr-defined]
     return answer
+
+
+def _put(module: nn.Module, values: list[Tensor]) -> None:
+    """Write a module's buffers."""
+    for buffer, value in zip(module.buffers(), values, strict=True):
+        buffer.copy_(value)

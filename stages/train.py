@@ -171,8 +171,7 @@ def _run(plan: Plan, config: Config, died_at: np.ndarray, blocks: Mapping[str, B
         "seeds": seeds,
         "steps": config.train.steps,
         "snapshots": plan.snapshots,
-    keys = ("seeds", "first_seed", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
-    return {**dataclasses.asdict(variant), **{key: getattr(config.train, key) for key in keys}}
+        "lanes": [_lane(index, seed, int(step), config, blocks) for index, (seed, step) in enumerate(zip(seeds, died_at, strict=True))],
         "parameters": cost["parameters"],
         "cost": {
             "flops": cost["flops_per_step"] * config.train.steps,
@@ -182,8 +181,10 @@ def _run(plan: Plan, config: Config, died_at: np.ndarray, blocks: Mapping[str, B
     }
 
 
-    keys = ("seeds", "first_seed", "steps", "batch", "latent", "lanes_per_group", "record_every", "probe_every", "snapshots")
-    return {**dataclasses.asdict(variant), **{key: getattr(config.train, key) for key in keys}}
+def _lane(index: int, seed: int, died_at: int, config: Config, blocks: Mapping[str, Block]) -> dict[str, Any]:
+    if died_at == 0:
+        return {"seed": seed, "status": "finished", "step": config.train.steps, "reason": None}
+    return {"seed": seed, "status": "non_finite", "step": died_at, "reason": _reason(index, died_at, blocks)}
 
 
 def _reason(index: int, died_at: int, blocks: Mapping[str, Block]) -> str:

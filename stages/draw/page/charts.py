@@ -77,7 +77,7 @@ PLACES = {
     "g_gradient_growth": "gradients",
     "auc": "separation",
     "auc_late": "separation",
-    "auc_from_half": "separation",
+    "auc_apart": "separation",
     "probe_auc": "separation",
     "saturation_late": "separation",
     "overfit_auc": "logits",
