@@ -10,6 +10,7 @@ import torch
 
 from stages import diagnose as node
 from stages.errors import SeesawError
+from stages.game.fork import continuation
 from stages.game.game import Game
 from stages.game.loop import play_turn
 from stages.prepare import prepare
@@ -61,6 +62,7 @@ def train(root: Path, name: str, statuses=None, **filled) -> None:
     for step in range(steps + 1):
         if step in at:
             snapshots.write(root / layout.snapshot(name, step), game.snapshot())
+            snapshots.write(root / layout.continuation(name, step), continuation(game))
         if step < steps:
             play_turn(game, lambda indices: items[indices], len(items))
     recorded = np.arange(10, steps + 1, 10)

@@ -27,15 +27,15 @@ class Depth:
     """How deep the measures on snapshots go."""
 
     eigenvalues: int
-    products: int  # with the game Jacobian
-    restarts: int  # of ARPACK for a player's block
+    products: int  # with the game Jacobian, and with P J
+    block_products: int  # with a player's Hessian block
     spectra: int  # lanes
     probe_lanes: int
     probe_snapshots: int
     probe_steps: int
 
 
-DEPTHS = {"default": Depth(20, 60, 3, 1, 2, 3, 300), "full": Depth(60, 400, 60, 2, 8, 6, 4000)}
+DEPTHS = {"default": Depth(20, 60, 40, 1, 2, 3, 300), "full": Depth(60, 400, 200, 2, 8, 6, 4000)}
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Case:
     run: Mapping[str, Any]
     records: records.Records
     snapshots: Mapping[int, Mapping[str, Tensor]]
+    continuations: Mapping[int, Mapping[str, Tensor]]  # of the first and the last snapshot
     kind: str
     train: np.ndarray  # in the games' scale
     held: np.ndarray
@@ -77,11 +78,13 @@ def read_case(config: Config, variant: str, root: Path) -> Case:
     ):
         raise SeesawError(f"{root / layout.records(variant)} ends at step {known.steps[-1]} before its run does: {remedy}")
     tensors = {step: snapshots.read(root / layout.snapshot(variant, step), remedy) for step in run["snapshots"]}
+    ends = (run["snapshots"][0], run["snapshots"][-1])
+    saved = {step: snapshots.read(root / layout.continuation(variant, step), remedy) for step in ends}
     rng = np.random.default_rng([config.diagnose.seed, 0])
     train, held, borrowed = _parts(root, rng)
     extract = _extractor(config, card, root)
     stick = yardstick(encode(extract, torch.from_numpy(held)), extract.weights, card["modes"] is not None, rng)
-    return Case(config, run, known, tensors, card["kind"], train, held, borrowed, extract, stick)
+    return Case(config, run, known, tensors, saved, card["kind"], train, held, borrowed, extract, stick)
 
 
 def _parts(root: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -8,27 +8,29 @@ import torch
 from stages.diagnosis.case import DEPTHS, Case, Depth, batch_of
 from stages.diagnosis.numbers import number, numbers
 from stages.game.frozen import FrozenLane, frozen_lane
+from stages.game.preconditioner import preconditioner
+from stages.game.spec import variant
 from stages.game.streams import stream
 from stages.measure import landscape
 
 FIELD_BATCH = (8, 32)  # items and noises that the landscape is measured on: fewer, the more a training step costs
+FROZEN = "float64, one fixed batch and noise, running batch statistics, frozen spectral-norm vectors, penalty included"
+TOO_EARLY = "no step had been taken: the optimiser's averages are empty"
 
 
 def read_landscape(case: Case) -> dict[str, Any] | None:
     """Spectra at start and end and the path between them, of the first lanes that finished."""
-    depth = DEPTHS[case.config.diagnose.depth]
-    steps = list(case.snapshots)
+    depth, steps = DEPTHS[case.config.diagnose.depth], list(case.snapshots)
     rows = [_terrain(case, index, steps[0], steps[-1], depth) for index in case.alive[: depth.spectra]]
-    frozen = "float64, one fixed batch and noise, running batch statistics, frozen spectral-norm vectors, penalty included"
-    return {"frozen": frozen, "batch": batch_of(case, FIELD_BATCH), "lanes": rows} if rows and len(steps) > 1 else None
+    return {"frozen": FROZEN, "batch": batch_of(case, FIELD_BATCH), "lanes": rows} if rows and len(steps) > 1 else None
 
 
 def _terrain(case: Case, index: int, start: int, end: int, depth: Depth) -> dict[str, Any]:
-    lanes = [frozen_lane(case.run, case.snapshots[step], index) for step in (start, end)]
-    fields = [_field(case, lane) for lane in lanes]
-    spectra = [_spectrum_json(field, step, depth, case.config.diagnose.seed) for field, step in zip(fields, (start, end), strict=True)]
-    first, last = (torch.cat([p.detach().reshape(-1) for p in field.parameters]) for field in fields)
-    path = landscape.path_angle(fields[1], first, last)
+    lanes = {step: frozen_lane(case.run, case.snapshots[step], index) for step in (start, end)}
+    fields = {step: _field(case, lane) for step, lane in lanes.items()}
+    spectra = [_spectra_json(case, fields[step], _scales(case, lane, step, index), step, depth) for step, lane in lanes.items()]
+    first, last = (torch.cat([p.detach().reshape(-1) for p in field.parameters]) for field in fields.values())
+    path = landscape.path_angle(fields[end], first, last)
     return {
         "seed": case.run["seeds"][index],
         "spectra": spectra,
@@ -58,20 +60,35 @@ def _field(case: Case, lane: FrozenLane) -> landscape.Field:
     return landscape.Field(list(lane.generator.parameters()), list(lane.discriminator.parameters()), losses)
 
 
-def _spectrum_json(field: landscape.Field, step: int, depth: Depth, seed: int) -> dict[str, Any]:
-    rng = np.random.default_rng([seed, step])
+def _scales(case: Case, lane: FrozenLane, step: int, index: int) -> np.ndarray | None:
+    """P's diagonal in the field's order of weights."""
+    weights = {"generator": dict(lane.generator.named_parameters()), "discriminator": dict(lane.discriminator.named_parameters())}
+    found = preconditioner(variant(case.run["config"]).rules, case.continuations[step], weights, index, case.run["steps"])
+    return None if found is None else found.numpy()
+
+
+def _spectra_json(case: Case, field: landscape.Field, scales: np.ndarray | None, step: int, depth: Depth) -> dict[str, Any]:
+    """Of J, of P J and of both blocks."""
+    rng = np.random.default_rng([case.config.diagnose.seed, step])
     found = landscape.spectrum(field, depth.eigenvalues, depth.products, rng)
     blocks = {
-        f"{player}_block": numbers(landscape.block_spectrum(field, player, depth.eigenvalues // 2, depth.restarts, rng))
+        f"{player}_block": numbers(landscape.block_spectrum(field, player, depth.eigenvalues // 2, depth.block_products, rng))
         for player in ("generator", "discriminator")
     }
+    scaled = None
+    if scales is not None:
+        moved = landscape.spectrum(field, depth.eigenvalues, depth.products, rng, scales)
+        scaled = {**_spectrum_json(moved), "radius": number(moved.radius)}
+    reason = TOO_EARLY if scales is None else None
+    return {"step": step, **_spectrum_json(found), **blocks, "preconditioned": scaled, "preconditioned_reason": reason}
+
+
+def _spectrum_json(found: landscape.Spectrum) -> dict[str, Any]:
     return {
-        "step": step,
         "largest": [numbers((value.real, value.imag)) for value in found.largest],
         "smallest_real": [numbers((value.real, value.imag)) for value in found.smallest_real],
         "zeros": found.zeros,
         "complete": found.complete,
         "stable": found.stable,
         "rotation": number(found.rotation),
-        **blocks,
     }

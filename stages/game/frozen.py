@@ -1,8 +1,8 @@
 """One lane of a snapshot held still in float64: its two losses as functions of both players' weights, for measures of the landscape.
 
 Batch statistics are the running ones, spectral norm's vectors are those of the snapshot; neither is differentiated. A penalty's own state
-(LeCam's averages) is what it settles to on the given batch, then held. A lazy penalty counts at its average strength. A penalty that cuts
-its points loose from G (`gradient_penalty`'s interpolates) leaves that part of ∂(∇_ψ L_D)/∂θ out; all else is exact.
+(LeCam's averages) is what it settles to on the given batch, then held. A lazy penalty counts at its average strength. All else is exact:
+the points that a penalty looks at move with G.
 """
 
 from collections.abc import Mapping
