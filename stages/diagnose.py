@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stages.diagnosis.case import Case, read_case
-from stages.diagnosis.looks import Overfit, measured_standards, overfitting, snapshot_quality
+from stages.diagnosis.looks import Overfit, diversity, look_at_snapshots, measured_standards, overfitting, train_features
 from stages.diagnosis.probes import probe_lanes
 from stages.diagnosis.story import MEASURES, story
 from stages.diagnosis.terrain import read_landscape
@@ -27,8 +29,8 @@ def diagnose(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
     config.variant(variant)
     with one_thread():
         case = read_case(config, variant, root)
-        quality = snapshot_quality(case)
-        measured = measured_standards(case, quality)
+        looks, pool = look_at_snapshots(case), train_features(case)
+        quality, measured = looks.quality, measured_standards(case, pool, looks.quality)
         overfit = overfitting(case)
         lanes = [lane_facts(case, index, quality[index], overfit) for index in range(len(case.run["seeds"]))]
         probed = probe_lanes(case, lanes, measured)
@@ -40,6 +42,7 @@ def diagnose(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
     result = {
         **_verdict(case, variant, root, lanes, found, judgements, whole),
         "story": story(case, quality, measured, overfit),
+        "diversity": diversity(case, pool, looks),
         "landscape": terrain,
         "probe": probed.as_json,
     }
@@ -52,7 +55,9 @@ def lane_facts(case: Case, index: int, quality: Sequence[SnapshotQuality], overf
     known = case.records.steps <= entry["step"]
     series = {name: Series(case.records.steps[known], case.records.series(name)[known, index]) for name in MEASURES}
     lane = Lane(entry["seed"], entry["status"] == "finished", entry["step"], entry["reason"], quality, series)
-    return lane if overfit is None else replace(lane, overfit_auc=float(overfit.auc[-1, index]), overfit_counts=overfit.counts)
+    if overfit is None or not np.isfinite(overfit.auc[-1, index]):  # a dead lane's D may answer with no number
+        return lane
+    return replace(lane, overfit_auc=float(overfit.auc[-1, index]), overfit_counts=overfit.counts)
 
 
 def _verdict(
