@@ -20,8 +20,8 @@ from stages.game.vocabulary import Constraint
 from stages.measure.facts import Fact, Lane, Standards, facts
 from stages.measure.probe import Form, Material, ProbePoint, bare, decay, probe
 
-BATCH = (16, 64)
-HELD = 4  # batches of held-out items and noises that AUC and gradients are measured on
+BATCH = (8, 32)
+HELD_ITEMS, HELD_NOISES = 8, 4  # batches that AUC and gradients are measured on
 LEARNING = Rules(optimizer="adam", beta1=0.9, beta2=0.999, discriminator_lr=1e-3)  # of every fresh D, so that forms differ in the objective
 TOGETHER = 6  # games in one program
 DECAY = "decay: orders of magnitude that G's gradient fell by (bare: the saturating one's); null: this D did not reach AUC .99"
@@ -119,7 +119,7 @@ FORMS: dict[str, Callable[[Case, Sequence[int]], Form]] = {"bare": _bare, "own":
 def _material(case: Case, seeds: Sequence[int]) -> Material:
     """Real items and noise by each lane's seed alone."""
     train, latent, batch = torch.from_numpy(case.train), case.run["config"]["latent"], batch_of(case, BATCH)
-    held = torch.from_numpy(case.held[: HELD * batch])
+    held = torch.from_numpy(case.held[: HELD_ITEMS * batch])
 
     def drawn(purpose: str, step: int, make: Callable[[torch.Generator], Tensor]) -> Tensor:
         each = {seed: make(stream(seed, f"probe/{purpose}", step)) for seed in seeds}
@@ -129,7 +129,7 @@ def _material(case: Case, seeds: Sequence[int]) -> Material:
         lambda t: drawn("real", t, lambda g: train[torch.randint(len(train), (batch,), generator=g)]),
         lambda t: drawn("noise", t, lambda g: torch.randn(batch, latent, generator=g)),
         held.expand(len(seeds), *held.shape),
-        drawn("held", 0, lambda g: torch.randn(HELD * batch, latent, generator=g)),
+        drawn("held", 0, lambda g: torch.randn(HELD_NOISES * batch, latent, generator=g)),
     )
 
 

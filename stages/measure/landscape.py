@@ -74,7 +74,8 @@ class Field:
             if not vector.requires_grad:  # a constant field
                 return np.zeros_like(u)
             seed = torch.from_numpy(np.ascontiguousarray(u.real, dtype=np.float64)).reshape(-1)
-            got = torch.autograd.grad(vector, parameters, seed, retain_graph=True, allow_unused=True, materialize_grads=True)
+            # a scalar, since torch imports a second's worth of modules when it is given a vector to start from
+            got = torch.autograd.grad(vector @ seed, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
             return _flat(got).numpy()
 
         return product, vector.numel()

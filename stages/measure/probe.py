@@ -105,7 +105,7 @@ class Watch:
     def _norms(self, loss: Tensor, samples: Tensor) -> list[float]:
         """∂L/∂x at the samples, then back through G: `[L]`."""
         (pull,) = torch.autograd.grad(loss, samples, retain_graph=True)
-        gradients = torch.autograd.grad(self.fake, self.parameters, pull, retain_graph=True)
+        gradients = torch.autograd.grad((self.fake * pull).sum(), self.parameters, retain_graph=True)
         norms: list[float] = torch.cat([gradient.flatten(1) for gradient in gradients], 1).norm(dim=1).tolist()
         return norms
 
