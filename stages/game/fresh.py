@@ -52,13 +52,13 @@ class Fresh:
         return self.loss.generator(real[:, :count], fake[:, :count])
 
 
-def fresh(variant: Variant, shape: tuple[int, ...], seeds: Sequence[int], rules: Rules) -> Fresh:
+def fresh(variant: Variant, shape: tuple[int, ...], seeds: Sequence[int], rules: Rules, dtype: torch.dtype = torch.float32) -> Fresh:
     """The variant's D (its network, pack and constraint) with new weights by seed, moved by the optimiser of `rules` at its D's rate.
 
     Left out of the variant's rules: instance noise, augmentation, consensus, balance; a lazy penalty counts at every step, unscaled.
     """
     loss, penalty = catalogue_part("loss", variant.loss), catalogue_part("penalty", variant.penalty)
     constraint = catalogue_part("constraint", variant.constraint)
-    player = Flat(discriminator(variant.discriminator, shape, seeds, constraint, pack=variant.rules.pack))
-    state = {name: torch.full((len(seeds),), value) for name, value in penalty.state.items()}
+    player = Flat(discriminator(variant.discriminator, shape, seeds, constraint, dtype, variant.rules.pack))
+    state = {name: torch.full((len(seeds),), value, dtype=dtype) for name, value in penalty.state.items()}
     return Fresh(player, loss, penalty, constraint, optimizer(player.vector, rules.discriminator_lr, rules), seeds, state)

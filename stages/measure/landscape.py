@@ -164,15 +164,15 @@ def ritz(product: Matvec, size: int, products: int, start: np.ndarray) -> tuple[
     serve one end a call and took more than twice the products; of a symmetric matrix it is Lanczos's. At most MEMORY numbers are kept.
     """
     steps = max(2, min(products, size - 1, MEMORY // size))
-    basis, h = np.zeros((steps + 1, size)), np.zeros((steps + 1, steps))
-    basis[0] = start / np.linalg.norm(start)
+    basis, h = torch.zeros(steps + 1, size, dtype=torch.float64), np.zeros((steps + 1, steps))  # torch keeps to the threads it was given
+    basis[0] = torch.from_numpy(start / np.linalg.norm(start))
     for k in range(steps):
-        new = product(basis[k])
+        new = torch.from_numpy(product(basis[k].numpy()))
         for _ in range(2):
             along = basis[: k + 1] @ new
             new = new - along @ basis[: k + 1]
-            h[: k + 1, k] += along
-        h[k + 1, k] = np.linalg.norm(new)
+            h[: k + 1, k] += along.numpy()
+        h[k + 1, k] = new.norm().item()
         if h[k + 1, k] <= 1e-14 * np.abs(h).max():  # the space is invariant: its values are exact
             return np.linalg.eigvals(h[: k + 1, : k + 1]), np.ones(k + 1, bool)
         basis[k + 1] = new / h[k + 1, k]

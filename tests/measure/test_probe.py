@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from stages.game import build
+from stages.game.fresh import fresh
 from stages.game.optimizers import optimizer
-from stages.game.spec import Part, Player, Rules
-from stages.measure.probe import Material, ProbePoint, Watch, auc, bare, decay, probe
+from stages.game.spec import Part, Player, Rules, Variant
+from stages.measure.probe import Form, Material, ProbePoint, Watch, auc, bare, decay, probe
 
 FREE = build.catalogue_part("constraint", Part("none", {}))
 
@@ -95,6 +96,26 @@ def test_the_saturating_gradient_dies_as_d_nears_its_optimum(separated):
         assert separated[-1].norms["non_saturating"][lane] > 0.5 * separated[0].norms["non_saturating"][lane]
         kept = [point.norms["saturating"][lane] for point in separated if point.step >= 50]
         assert kept == sorted(kept, reverse=True)
+
+
+def test_an_own_form_with_the_non_saturating_loss_keeps_its_gradient_and_with_minimax_loses_it():
+    """The same fresh D by both losses' own forms: orders of magnitude for minimax, none for the logit-space non-saturating form."""
+    given, forms = material([0]), []
+    for name in ("minimax", "non_saturating"):
+        line = Player("mlp", 32, 2, "leaky_relu", "none")
+        none, rules = Part("none", {}), Rules(optimizer="adam", beta1=0.9, discriminator_lr=3e-3)
+        own = fresh(Variant("own", Part(name, {}), none, none, rules, line, line), (2,), [0], rules)
+        forms.append(Form(own.player.module, own.update, {"generator": own.generator_loss}))
+    falls = [decay(points, 0, "generator") for points in probe(Line(1, 1.0), forms, given, 600)]
+    assert falls[0] > 1.5
+    assert falls[1] < 0.5
+
+
+def test_an_answer_that_is_not_finite_has_no_auc():
+    high, low = torch.tensor([[1.0, 2.0], [1.0, float("nan")]]), torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    found = auc(high, low)
+    assert found[0] == 1
+    assert found[1].isnan()
 
 
 def test_points_are_taken_at_the_start_and_the_end(separated):
