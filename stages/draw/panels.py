@@ -62,6 +62,7 @@ def blocks(title: str, found: Sequence[tuple[str, Sequence[float]]]) -> Panel:
         for row, (_, values) in enumerate(found):
             axes.plot(values, np.full(len(values), row), "|", color=COLOURS[row % len(COLOURS)], markersize=12, markeredgewidth=1.6)
         axes.set_xscale("symlog", linthresh=1e-3)
+        axes.set_xticks([sign * size for size in (1e-2, 1.0, 1e2) for sign in (-1, 1)] + [0], minor=False)
         axes.axvline(0, color=GREY, linewidth=0.8)
         axes.set_yticks(range(len(found)), [label for label, _ in found])
         axes.set_ylim(len(found) - 0.4, -0.6)
