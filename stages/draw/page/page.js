@@ -95,7 +95,7 @@
     const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
     const ends = [Math.min(...traces.flatMap((trace) => trace.x)), Math.max(...traces.flatMap((trace) => trace.x))], room = 0.02 * (ends[1] - ends[0] || 1);
     const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : chart.free ? ".3~g" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
-    const y2 = second ? { yaxis2: axis({ overlaying: "y", side: "right", range: [-0.03, 1.03], nticks: 3, showgrid: false }), margin: { l: 46, r: 34, t: 14, b: 26 } } : {};
+    const y2 = second ? { yaxis2: axis({ overlaying: "y", side: "right", range: [-0.03, 1.03], tickmode: "array", tickvals: [0, 0.5, 1], showgrid: false }), margin: { l: 46, r: 34, t: 14, b: 26 } } : {};
     return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...y2, ...marks(chart) })];
   }
 
