@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.diagnose import read_case, what_was_seen
+from stages.diagnosis.case import read_case
+from stages.diagnosis.seen import what_was_seen
 from stages.game import restore
 from stages.game.streams import stream
 from stages.measure.classifier import one_thread

@@ -284,10 +284,28 @@ def lane_runs(result: Result, clock: Clock, diagnosis: Mapping[str, Any] | None)
             end=execution["ended_at"],
             tags=common_tags(result) | verdict_tags(judged.get(lane["seed"])) | lane_tags(result.variant, lane),
             params=common_params(result) | {"seed": str(lane["seed"])},
-            points=curves.get(lane["seed"], []) + score_points(scores, lane["seed"], clock),
+            points=curves.get(lane["seed"], []) + score_points(scores, lane["seed"], clock) + diversity_points(diagnosis, index, clock),
             data=training_data(result),
         )
-        for lane in run["lanes"]
+        for index, lane in enumerate(run["lanes"])
+    ]
+
+
+def diversity_points(diagnosis: Mapping[str, Any] | None, index: int, clock: Clock) -> list[Point]:
+    """A lane's diversity over the snapshots: `diversity/spacing` (EMA), `…/spacing_raw`, `…/modes`, `…/coverage`."""
+    found = (diagnosis or {}).get("diversity")
+    if not found:
+        return []
+    tables = {
+        "spacing": found["spacing"]["ema"],
+        "spacing_raw": found["spacing"]["raw"],
+        **{key: found[key] for key in ("modes", "coverage")},
+    }
+    return [
+        Point(f"diversity/{name}", float(value), clock.at(step), step)
+        for name, lanes in tables.items()
+        for step, value in zip(found["steps"], lanes[index], strict=True)
+        if value is not None
     ]
 
 

@@ -153,39 +153,68 @@ def heats(variant: VariantMaterial) -> dict[str, dict[str, Any]]:
 
 
 def landscape(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
-    """Spectrum of the game's Jacobian, the path from start to end, and a fresh discriminator; what was not measured is left out."""
+    """Spectra of J and P J, the path from start to end, fresh discriminators, diversity; what was not measured is left out."""
     charts: dict[str, dict[str, Any]] = {}
-    terrain, probe = variant.diagnosis.get("landscape"), variant.diagnosis.get("probe")
+    terrain, probe, spread = (variant.diagnosis.get(name) for name in ("landscape", "probe", "diversity"))
     if terrain and terrain["lanes"]:
-        lane = terrain["lanes"][0]
-        charts["spectrum"] = {"kind": "points", "series": [_eigenvalues(s, words, i) for i, s in enumerate(lane["spectra"])]}
-        path = lane["path"]
-        cosine = {"name": words("series.cosine"), "role": "quality", "x": path["alphas"], "median": [rounded(v) for v in path["cosine"]]}
-        charts["path"] = {"kind": "lines", "series": [cosine], "log": False, "free": True}
-    if probe and probe["snapshots"]:
-        charts["probe"] = _probe(probe["snapshots"][-1], words)
+        charts |= _terrain(terrain["lanes"][0], words)
+    if probe and probe["bare"]["snapshots"]:
+        bare = (("saturating", "generator"), ("non_saturating", "discriminator"))
+        charts["probe"] = _probe(probe["bare"]["snapshots"][-1], bare, words)
+        charts["probe_own"] = _probe(probe["own"]["snapshots"][-1], (("generator", "generator"),), words)
+    if spread and spread["reason"] is None:
+        charts["diversity"] = _diversity(spread, words)
     return charts
 
 
-def _eigenvalues(spectrum: Mapping[str, Any], words: Words, index: int) -> dict[str, Any]:
-    """Eigenvalues of both searches as points of the complex plane."""
-    found = sorted(
-        {(rounded(real), rounded(imag)) for real, imag in (*spectrum["largest"], *spectrum["smallest_real"]) if real is not None}
-    )
+def _terrain(lane: Mapping[str, Any], words: Words) -> dict[str, dict[str, Any]]:
+    charts: dict[str, dict[str, Any]] = {"spectrum": {"kind": "points", "series": _spectra(lane["spectra"], words)}}
+    scaled = [{"step": one["step"], **one["preconditioned"]} for one in lane["spectra"] if one.get("preconditioned")]
+    if scaled:
+        charts["preconditioned"] = {"kind": "points", "series": _spectra(scaled, words), "disc": True}
+    path = lane["path"]
+    cosine = {"name": words("series.cosine"), "role": "quality", "x": path["alphas"], "median": [rounded(v) for v in path["cosine"]]}
+    return charts | {"path": {"kind": "lines", "series": [cosine], "log": False, "free": True}}
+
+
+def _spectra(found: Sequence[Mapping[str, Any]], words: Words) -> list[dict[str, Any]]:
+    """The last snapshot in the generator's colour, an earlier one paler."""
+    return [_eigenvalues(one, words, "generator" if i == len(found) - 1 else "series-11") for i, one in enumerate(found)]
+
+
+def _eigenvalues(spectrum: Mapping[str, Any], words: Words, role: str) -> dict[str, Any]:
+    """Eigenvalues of both searches as points of the complex plane, each with its conjugate, which a list may have cut off."""
+    pairs = [(real, imag) for real, imag in (*spectrum["largest"], *spectrum["smallest_real"]) if real is not None]
+    found = sorted({(rounded(real), rounded(sign * imag) or 0.0) for real, imag in pairs for sign in (1, -1)})
     x, y = [real for real, _ in found], [imag for _, imag in found]
-    return {"name": words("series.at", step=spectrum["step"]), "role": ("series-11", "generator")[min(index, 1)], "x": x, "median": y}
+    return {"name": words("series.at", step=spectrum["step"]), "role": role, "x": x, "median": y}
 
 
-def _probe(snapshot: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """What a fresh discriminator leaves of G's gradient under both losses while it learns: medians and ranges over the probed lanes."""
+def _probe(snapshot: Mapping[str, Any], losses: Sequence[tuple[str, str]], words: Words) -> dict[str, Any]:
+    """What a fresh D leaves of G's gradient while it learns, and on a scale of its own its AUC; medians and ranges over lanes."""
     steps = [point["step"] for point in snapshot["points"]]
-    series = []
-    for key, role in (("saturating", "generator"), ("non_saturating", "discriminator")):
-        cells = [sorted(value for value in point[key] if value is not None) for point in snapshot["points"]]
-        middle = [(c[(len(c) - 1) // 2] + c[len(c) // 2]) / 2 if c else None for c in cells]
-        band = Band(steps, middle, [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
-        series.append(_series(band, words(f"series.{key}"), role))
-    return {"kind": "lines", "series": series, "log": True, "free": True}
+    bands = {key: _over_lanes(steps, [point[key] for point in snapshot["points"]]) for key in (*(key for key, _ in losses), "auc")}
+    name = "own_loss" if len(losses) == 1 else None
+    series = [_series(bands[key], words(f"series.{name or key}"), role) for key, role in losses]
+    fresh = {**_series(bands["auc"], words("series.fresh_auc"), "quality"), "right": True}
+    return {"kind": "lines", "series": [*series, fresh], "log": True, "free": True}
+
+
+def _over_lanes(steps: Sequence[int], rows: Sequence[Sequence[float | None]]) -> Band:
+    """Median and range of each row's finite cells."""
+    cells = [sorted(value for value in row if value is not None) for row in rows]
+    middle = [(c[(len(c) - 1) // 2] + c[len(c) // 2]) / 2 if c else None for c in cells]
+    return Band(steps, middle, [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
+
+
+def _diversity(spread: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """Nearest-neighbour distances of the averaged and of the raw generator over the snapshots, and coverage."""
+    tables = (("spacing_ema", "generator", spread["spacing"]["ema"]), ("spacing_raw", "discriminator", spread["spacing"]["raw"]),
+              ("coverage", "quality", spread["coverage"]))  # fmt: skip
+    series = [
+        _series(_over_lanes(spread["steps"], list(zip(*lanes, strict=True))), words(f"series.{name}"), role) for name, role, lanes in tables
+    ]
+    return {"kind": "lines", "series": series, "log": False}
 
 
 def lead_lane(diagnosis: Mapping[str, Any]) -> Mapping[str, Any]:
