@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 
 import pytest
@@ -111,6 +112,13 @@ def content():
 def test_the_page_shows_the_table_of_the_file(content):
     page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
     assert confusion.with_passage(page, content) == page
+
+
+def test_every_picture_of_the_page_is_there():
+    page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\((figures/[^)]+)\)", page)
+    assert shown
+    assert all((ROOT / "docs" / path).stat().st_size < 60_000 for path in shown)
 
 
 def test_the_file_was_made_by_the_present_rules_oracle_and_games(content):
