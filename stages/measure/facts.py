@@ -316,12 +316,12 @@ def _apart(records: Mapping[str, Series]) -> Fact:
 
 
 def _drop(records: Mapping[str, Series], measure: str) -> Fact:
-    """Early median over late median."""
+    """Early peak over late median: a game that dies within its first tenth has a small early median already."""
     if measure not in records or not records[measure].late().size or not records[measure].early().size:
         return _missing(measure)
     series = records[measure]
-    early, late = float(np.median(series.early())), float(np.median(series.late()))
-    return Fact(_ratio(early, late), series.late_steps(), f"{measure} fell from {early:.3g} (early median) to {late:.3g} (late median)")
+    early, late = float(series.early().max()), float(np.median(series.late()))
+    return Fact(_ratio(early, late), series.late_steps(), f"{measure} fell from {early:.3g} (early peak) to {late:.3g} (late median)")
 
 
 def _growth(records: Mapping[str, Series], measure: str) -> Fact:

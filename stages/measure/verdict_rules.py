@@ -62,6 +62,7 @@ RULES = (
                 Condition("loss_of_quality_over_spread", "above", 2.0, 0.5),
                 Condition("best_over_good", "below", 2.0, 0.2),
                 Condition("good_in_a_row", "above", 2, 0),  # a game that goes round is good in passing
+                Condition("distance_over_good", "above", 1.0, 0.15),  # what still passes as good has not collapsed
                 Condition("best_precision_over_floor", "above", 0.25, 0.025, optional=True),
                 Condition("best_coverage_over_floor", "above", 0.25, 0.025, optional=True),
             ),
@@ -112,11 +113,14 @@ RULES = (
         "oscillating",
         (
             (
-                Condition("turns", "above", 2, 0),
-                Condition("swing", "above", 1.5, 0.15),
+                Condition("turns", "above", 3, 0),
+                Condition("swing", "above", 5.0, 0.5),
                 Condition("auc_apart", "below", 0.9, 0.05, optional=True),  # with D ahead all the time nobody goes round: G is adrift
             ),
-            (Condition("mode_turnover", "above", 0.4, 0.05),),
+            (
+                Condition("mode_turnover", "above", 0.4, 0.05),
+                Condition("auc_apart", "below", 0.9, 0.05, optional=True),
+            ),
         ),
         "quality or the modes' shares go round instead of settling",
         "Mescheder et al. 2018; Berard et al. 2020; Richardson & Weiss 2018 (shares per bin)",

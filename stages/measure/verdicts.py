@@ -160,8 +160,6 @@ def _doubt(verdict: str, way: Sequence[Condition], earlier: Sequence[Rule], fact
     reasons = [] if long_enough else [_too_short(verdict, facts)]
     reasons += [f"{c.measure} {facts[c.measure].value:.3g} is near its threshold {c.threshold:g}" for c in way if _near(c, facts)]
     reasons += [text for rule in earlier if (text := _nearly(rule, facts))]
-    if verdict == "late_collapse" and all(_holds(condition, facts) for condition in HEALTHY):
-        reasons.append("the last samples still pass as good")
     return "; ".join(reasons) or None
 
 

@@ -114,7 +114,10 @@ def passage(content: Mapping[str, Any]) -> str:
 
 def _sentence(split: str, found: Mapping[str, Any]) -> str:
     value, low, high = found["accuracy"]
-    name = {"report": "Reported games (no threshold was set on them)", "tune": "Games that thresholds were set on"}[split]
+    name = {
+        "report": "Reported games (see below for what was changed after their first, blind judgement)",
+        "tune": "Games that thresholds were set on",
+    }[split]
     right, sure = found["without_doubt"]
     return (
         f"**{name}**: {found['lanes']} lanes of {found['games']} games; the oracle names {found['judged']}, "

@@ -41,7 +41,7 @@ STILL = 0.5  # rank correlation with time in the run's last three tenths: energy
 SWING = 3.0  # factor by which the energy distance changes before it is said to have turned
 CALM = 0.05  # of the untrained generator's energy distance: what happens below is not looked at, it is near the sampling error
 TURNS = Bounds(1, 3)  # such turns from the middle of the run to the end of the time after it
-REACH = Bounds(0.15, 0.30)  # largest change of the modes' shares, of samples on the data alone
+REACH = Bounds(0.30, 0.50)  # largest change of the modes' shares, of samples on the data alone
 ROUNDS = Bounds(1.5, 2.0)  # path over twice the reach: 1 is once there and back
 APART = Bounds(0.98, 0.99)  # AUC of the lane's own D on held-out items, mean of the last two looks at it
 GONE = Bounds(3e-2, 1e-2)  # float64 gradient of G at the end over its largest up to a tenth of the run
@@ -186,7 +186,8 @@ def _oscillating(lane: Lane) -> tuple[bool | None, str]:
     floor = CALM * lane["looks"][0]["energy"]
     there_and_back = turns([max(look["energy"], floor) for look in looks], SWING)
     reach, around = rounds(np.array([look["shares"] for look in looks]) / np.sqrt(2))  # two modes that swap are 1 apart
-    pair = (REACH.ask(reach), ROUNDS.ask(around))
+    many = len(looks[0]["shares"]) > 2  # a single mode and the rest: nothing to go round in
+    pair = (REACH.ask(reach) if many else False, ROUNDS.ask(around))
     answers = (TURNS.ask(there_and_back), False if False in pair else UNCLEAR if None in pair else True)
     why = f"energy turned {there_and_back} times, shares reach {reach:.2f} in {around:.1f} rounds"
     return (True if True in answers else UNCLEAR if None in answers else False), why

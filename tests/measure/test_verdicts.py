@@ -65,7 +65,7 @@ STAGED = {
     "healthy": lane(GOOD),
     "undertrained": lane(quality([50, 45, 40, 35, 28, 21])),
     "mode_collapse": lane(quality([50, 30, 30.2, 29.9, 30.1, 30.0], precision=0.85, coverage=0.2, density=1.1)),
-    "oscillating": lane(quality([50, 20, 40, 20, 40, 24], precision=0.1, coverage=0.1)),
+    "oscillating": lane(quality([50, 8, 60, 10, 60, 24], precision=0.1, coverage=0.1)),
     "vanishing_gradient": lane(STUCK, {"auc": series(1, 1), "sample_movement": series(0.1, 1e-6)}),
     "exploding_gradient": lane(STUCK, {"g_gradient_norm": series(0.01, 1e6)}),
     "discriminator_wins": lane(STUCK, {"auc": series(1, 1), "g_loss": series(0.7, 20)}),
@@ -177,7 +177,7 @@ def test_a_game_that_goes_round_has_not_collapsed_late():
 
 
 def test_a_generator_adrift_before_a_discriminator_that_stays_ahead_does_not_oscillate():
-    looks = quality([50, 20, 40, 20, 40, 24], precision=0.1, coverage=0.1)
+    looks = quality([50, 8, 60, 10, 60, 24], precision=0.1, coverage=0.1)
     assert verdict(lane(looks, {"auc": series(1, 1)})).verdict == "discriminator_wins"
     turns = Series(RECORDED, np.where(RECORDED % 100 < 50, 1.0, 0.3))
     assert verdict(lane(looks, {"auc": turns})).verdict == "oscillating"
@@ -206,10 +206,9 @@ def test_a_late_collapse_within_the_spread_is_none():
     assert verdict(lane(quality([50, 20, 1.1, 2.5, 2.5, 2.5], spread=2.0))).verdict == "healthy"
 
 
-def test_a_fall_to_samples_that_still_pass_is_doubted():
+def test_a_fall_to_samples_that_still_pass_is_no_collapse():
     found = verdict(lane(quality([50, 20, 1.0, 1.0, 2.5, 2.9])))
-    assert found.verdict == "late_collapse"
-    assert "still pass as good" in found.doubt
+    assert found.verdict == "healthy"
 
 
 @pytest.mark.parametrize("steps", [20, 199])

