@@ -19,7 +19,7 @@ from stages.game.spec import Part, Player, Rules, Variant
 from stages.game.streams import stream
 from stages.measure.calibration import calibration
 from stages.measure.frechet import Moments, frechet, moments
-from stages.store import machine
+from stages.store import processes
 from stages.store.config import Config, Data
 from stages.store.datasets import ring
 from stages.store.files import write_json
@@ -69,7 +69,7 @@ def train_arms(setting: Setting, lanes: int, say: Callable[[str], None]) -> tupl
     blocks = [Block(setting, tuple(range(start, min(start + LANES, lanes))), os.getpid()) for start in range(0, lanes, LANES)]
     done: dict[Block, np.ndarray] = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(machine.workers(), len(blocks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(processes.workers(), len(blocks)), mp_context=context) as pool:
         waiting = {pool.submit(play_block, block): block for block in blocks}
         for future in as_completed(waiting):
             done[waiting[future]] = future.result()

@@ -171,6 +171,23 @@ def run(targets: Annotated[list[str] | None, typer.Argument(help="stages, as for
 
 
 @app.command()
+def remedy(
+    variant: Name,
+    seed: Annotated[int | None, typer.Option(help="lane to fork; else the first with the variant's verdict")] = None,
+    step: Annotated[int | None, typer.Option(help="snapshot to fork; else the last one at which the lane lives")] = None,
+    names: Annotated[list[str] | None, typer.Option("--try", help="a remedy by name; else those that the verdict proposes")] = None,
+    steps: Annotated[int | None, typer.Option(help="generator steps after the fork")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print remedy.json instead of the table")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fork a stored game into branches, each with one remedy: which one restores it?"""
+    from stages import remedy as node
+
+    config, root = _begin()
+    typer.echo(node.run(config, variant, root, node.Asked(seed, step, tuple(names or ()), steps), as_json, quiet))
+
+
+@app.command()
 def doctor() -> None:
     """What is wrong with this checkout, and the command that mends it."""
     from stages import doctor as node

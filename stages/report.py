@@ -21,7 +21,7 @@ from stages.store.files import read_json, write_text
 from stages.store.records import Records
 
 REMEDY = "run `dvc repro`"
-LAYERED = ("g_gradient_norm", "d_gradient_norm")
+LAYERED = ("g_gradient_norm", "d_gradient_norm", "g_update_ratio", "d_update_ratio")
 STEP = re.compile(r"step-(\d+)\.png")
 
 
@@ -61,7 +61,7 @@ def _samples(folder: Path) -> dict[int, bytes]:
 def _band(found: Records, measure: str) -> Band:
     rows = [row[np.isfinite(row)] for row in found.series(measure)]
     return Band(
-        steps=[int(step) for step in found.steps],
+        steps=[int(step) for step in found.steps_of(measure)],
         median=_cells(rows, np.median),
         low=_cells(rows, np.min),
         high=_cells(rows, np.max),
@@ -71,7 +71,7 @@ def _band(found: Records, measure: str) -> Band:
 def _layers(found: Records, measure: str) -> Layers:
     names = found.layers(measure)
     values = [_cells([row[np.isfinite(row)] for row in found.series(measure, layer)], np.median) for layer in names]
-    return Layers(names, [int(step) for step in found.steps], values)
+    return Layers(names, [int(step) for step in found.steps_of(measure, names[0])] if names else [], values)
 
 
 def _cells(rows: Sequence[np.ndarray], of: Any) -> list[float | None]:

@@ -7,14 +7,17 @@ fingerprints stay: they are history.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from stages.draw import panels
 from stages.errors import SeesawError
-from stages.store import projection, tracking
+from stages.store import projection, scratch, tracking
 from stages.store.projection import Result
-from stages.store.tracking import Found, Run, Store
+from stages.store.tracking import Found, Image, Run, Store
+
+LANDSCAPE = "landscape"  # key of the picture
 
 
 @dataclass
@@ -62,12 +65,23 @@ def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | Non
     results, notes = projection.read_results(root)
     if not results:
         raise SeesawError(f"{root / 'results' / 'runs'} holds no finished result: run `dvc repro` first. {' '.join(notes)}".strip())
+    scratch.sweep(root)
     with tracking.exclusive(root, "sync"):
         store = tracking.open_store(root)
         work = Work(store, SyncSummary(store.uri, store.experiment, notes=notes), verify, progress or str)
         with tracking.speaking(store.uri):
             work.bring_everything(root, results)
     return work.summary
+
+
+def variant_plan(result: Result) -> Run:
+    """A variant's run with a picture of what its diagnosis found on the snapshots: spectra, path-angle, probe, diversity."""
+    run, diagnosis = projection.variant_run(result), result.read("diagnostics")
+    drawn = panels.snapshot_panels(diagnosis) if diagnosis else []
+    if not drawn:
+        return run
+    picture = Image(LANDSCAPE, result.run["steps"], result.execution["ended_at"], panels.png(drawn, 3))
+    return replace(run, images=[*run.images, picture])
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ class Work:
         for result in results:
             lanes = tuple(str(seed) for seed in result.run["seeds"])
             key = Key("variant", result.variant, result.run["fingerprint"], result.projection, lanes)
-            self.summary.runs[result.variant] = self.bring(key, partial(projection.variant_run, result))
+            self.summary.runs[result.variant] = self.bring(key, partial(variant_plan, result))
         comparison = projection.read_comparison(root, results, self.summary.runs)
         if comparison is not None:
             key = Key("comparison", "comparison", comparison.digest, comparison.projection)

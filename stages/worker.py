@@ -22,19 +22,17 @@ from torch import Tensor
 from stages.game import cost, spec
 from stages.game.fork import continuation
 from stages.game.game import Game
-from stages.game.loop import Turn, play_turn
-from stages.game.streams import lane_draws
-from stages.measure import step as measures
+from stages.game.steps import Batches, Turn
+from stages.observer import Material, Observer
 from stages.store import snapshots
 from stages.store.files import write_json
 from stages.store.parent import die_with_parent
+from stages.store.processes import STOPPED
 from stages.store.records import Block, Column
 from stages.store.scratch import Checkpoints, held
 
 CHECKPOINT_SECONDS = float(os.environ.get("SEESAW_CHECKPOINT_SECONDS", "15"))
 REPORT_SECONDS = 0.5
-PROBE_SAMPLES = 16  # fixed noise a lane, on which G's movement is seen
-STOPPED = 75  # exit code: stopped on request, a checkpoint stands
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Job:
     batch: int
     latent: int
     record_every: int
+    probe_every: int
     snapshots: list[int]
     prepared: str
     place: str
@@ -56,28 +55,25 @@ class Job:
 
 @dataclass
 class Recorder:
-    """Rows since the last checkpoint."""
+    """Rows since the last checkpoint, by table."""
 
-    columns: tuple[Column, ...] = ()
-    steps: list[int] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
-    rows: list[Tensor] = field(default_factory=list)
+    columns: dict[str, tuple[Column, ...]] = field(default_factory=dict)
+    rows: dict[str, list[tuple[int, int, Tensor]]] = field(default_factory=dict)  # step, Unix milliseconds, values [K, L]
 
-    def add(self, step: int, row: Mapping[Column, Tensor]) -> None:
-        """One recorded step; every row has the same columns."""
-        self.columns = tuple(row)
-        self.steps.append(step)
-        self.at.append(time.time_ns() // 1_000_000)
-        self.rows.append(torch.stack(list(row.values())).double())
+    def add(self, table: str, step: int, row: Mapping[Column, Tensor]) -> None:
+        """One recorded step; every row of a table has the same columns."""
+        self.columns[table] = tuple(row)
+        values = torch.stack([value.double() for value in row.values()])
+        self.rows.setdefault(table, []).append((step, time.time_ns() // 1_000_000, values))
 
-    def take(self) -> Block | None:
-        """The rows so far as a block, and an empty recorder."""
-        if not self.rows:
-            return None
-        values = torch.stack(self.rows).cpu().numpy()
-        block = Block(self.columns, np.array(self.steps), np.array(self.at), values)
-        self.steps, self.at, self.rows = [], [], []
-        return block
+    def take(self) -> dict[str, Block]:
+        """The rows so far as blocks, and an empty recorder."""
+        blocks = {}
+        for table, rows in self.rows.items():
+            steps, at, values = zip(*rows, strict=True)
+            blocks[table] = Block(self.columns[table], np.array(steps), np.array(at), torch.stack(values).cpu().numpy())
+        self.rows = {}
+        return blocks
 
 
 def main(job_path: str) -> int:
@@ -87,7 +83,7 @@ def main(job_path: str) -> int:
     die_with_parent(job.parent)
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    data = _resident(Path(job.prepared), job.device)
+    data = _resident(job, "train")
     game = Game(spec.variant(job.variant), tuple(data.shape[1:]), job.latent, job.batch, job.steps, job.seeds, device=job.device)
     _count_cost(job, tuple(data.shape[1:]))
     with held(Path(job.place), "this group of lanes", wait=60):  # a killed run's worker may still be writing its last checkpoint
@@ -100,21 +96,18 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
     if saved is not None:
         game.load_state({name: torch.from_numpy(array) for name, array in saved[1].items()})
     _say(event="start", step=game.step)
-    batches = _batches(data)
-    observer = Observer(game, float(_spread(data)))
+    observer = Observer(game, _material(job, data), job.record_every, job.probe_every)
     saved_at = said_at = time.monotonic()
     if game.step == 0:
         _keep(game, checkpoints)
-    while game.step < job.steps and not stop():
-        recorded = _is_recorded(game.step + 1, job)
-        before = observer.before() if recorded else None
-        turn = play_turn(game, batches, len(data))
-        if before is not None:
-            recorder.add(game.step, observer.row(turn, before))
+    while game.step < job.steps and not (observer.may_pause and stop()):
+        turn, rows = observer.play()
+        for table, row in rows.items():
+            recorder.add(table, game.step, row)
         if game.step in job.snapshots:
             _keep(game, checkpoints)
         now = time.monotonic()
-        if now - saved_at > CHECKPOINT_SECONDS:
+        if now - saved_at > CHECKPOINT_SECONDS and observer.may_pause:
             checkpoints.save(game.step, _arrays(game), recorder.take())
             saved_at = now
         if now - said_at > REPORT_SECONDS:
@@ -141,63 +134,19 @@ def _count_cost(job: Job, shape: tuple[int, ...]) -> None:
     write_json(path, {"flops_per_step": cost.flops_per_step(game, cost.zeros(shape)), **counted})
 
 
-class Observer:
-    """Measures of one turn, taken beside it: nothing here touches the game."""
-
-    def __init__(self, game: Game, spread: float) -> None:
-        self.game, self.spread = game, spread
-        self.noise = lane_draws(game.seeds, "movement", 0, 0, game.like).normal(PROBE_SAMPLES, game.latent)
-
-    def before(self) -> tuple[Tensor, Tensor, Tensor]:
-        """G's samples on the fixed noise and both players' weights, before the turn."""
-        return self._samples(), self.game.generator.vector.clone(), self.game.discriminator.vector.clone()
-
-    @torch.no_grad()
-    def _samples(self) -> Tensor:
-        module = self.game.generator.module
-        module.eval()  # running statistics: the noise alone decides
-        samples = module(self.noise)
-        module.train()
-        return samples
-
-    def row(self, turn: Turn, before: tuple[Tensor, Tensor, Tensor]) -> dict[Column, Tensor]:
-        """Every measure of the turn, `[L]` each, under (measure, layer)."""
-        samples, generator, discriminator = before
-        against, forward = turn.discriminator, turn.generator
-        loss = self.game.objective.loss
-        row: dict[Column, Tensor] = {
-            ("d_loss", ""): against.loss,
-            ("d_penalty", ""): against.penalty,
-            ("g_loss", ""): forward.loss,
-            ("real_logit", ""): against.real_logits.mean(1),
-            ("fake_logit", ""): against.fake_logits.mean(1),
-            ("auc", ""): measures.auc(against.real_logits, against.fake_logits),
-            ("saturation", ""): measures.saturation(loss.generator, forward.real_logits, forward.fake_logits),
-            ("sample_movement", ""): measures.movement(samples, self._samples(), self.spread),
-        }
-        for short, player, move, start in (
-            ("d", self.game.discriminator, against, discriminator),
-            ("g", self.game.generator, forward, generator),
-        ):
-            whole, *layers = measures.norms(player.split(move.gradient))
-            row[(f"{short}_gradient_norm", "")] = whole
-            row |= {(f"{short}_gradient_norm", name): norm for name, norm in zip(player.names, layers, strict=True)}
-            moved, weight = measures.norms(player.split(player.vector - start))[0], measures.norms(player.split(start))[0]
-            row[(f"{short}_update_ratio", "")] = moved / weight
-        return row
+def _resident(job: Job, part: str) -> Tensor:
+    """A part of the data, memory-mapped copy-on-write on the CPU (pages are shared between workers), copied to another device."""
+    array = np.load(Path(job.prepared) / f"{part}.npy", mmap_mode="c", allow_pickle=False)
+    return torch.from_numpy(array).to(job.device)
 
 
-def _is_recorded(step: int, job: Job) -> bool:
-    return step == 1 or step % job.record_every == 0 or step == job.steps
+def _material(job: Job, data: Tensor) -> Material:
+    """What is looked at: the train part, and the validation part for D's overfitting alone."""
+    held = _resident(job, "validation")
+    return Material(_batches(data), len(data), _batches(held), len(held), float(_spread(data)))
 
 
-def _resident(prepared: Path, device: str) -> Tensor:
-    """The train part, memory-mapped copy-on-write on the CPU (pages are shared between workers), copied to another device."""
-    array = np.load(prepared / "train.npy", mmap_mode="c", allow_pickle=False)
-    return torch.from_numpy(array).to(device)
-
-
-def _batches(data: Tensor) -> Callable[[Tensor], Tensor]:
+def _batches(data: Tensor) -> Batches:
     """Indices `[L, B]` to data in the games' scale."""
     return lambda indices: _games_scale(data[indices.to(data.device)])
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = ("losses", "penalties", "constraints", "networks", "datasets")
-# Modules that cannot alter an output: the words of an error, the live line, where a folder lies, who is whose parent, how many processes.
-PLUMBING = {"stages/errors.py", "stages/draw/progress.py", "stages/store/machine.py", "stages/store/parent.py", "stages/store/places.py"}
+# Modules that cannot alter an output: the words of an error, the live line, where a folder lies, whose parent, how processes run.
+PLUMBING = {"stages/errors.py", "stages/draw/progress.py", "stages/store/processes.py", "stages/store/parent.py", "stages/store/places.py"}
 
 
 def closure(*starts: str) -> set[str]:

@@ -21,7 +21,12 @@ from stages.store.files import sha256_json, write_json, write_text
 
 STARTED = 1790000000000  # ms: the first variant's start; every later one starts a minute after the one before
 VARIANTS = {"non_saturating": "healthy", "r3": "healthy", "wgan_free": "non_finite", "overpowered": "discriminator_wins"}
-LAYERS = {"d_gradient_norm": ("first.weight", "head.weight"), "g_gradient_norm": ("first.weight", "out.weight")}
+LAYERS = {
+    "d_gradient_norm": ("first.weight", "head.weight"),
+    "g_gradient_norm": ("first.weight", "out.weight"),
+    "d_update_ratio": ("first.weight", "head.weight"),
+    "g_update_ratio": ("first.weight", "out.weight"),
+}
 MEASURES = (
     "auc",
     "d_gradient_norm",
@@ -36,6 +41,23 @@ MEASURES = (
     "sample_movement",
     "saturation",
 )
+PROBES = {  # measures of a few steps, at the second and at the last recorded one
+    "d_own_predicted": -0.02,
+    "d_cross_predicted": 0.01,
+    "g_own_predicted": -0.01,
+    "g_cross_predicted": 0.04,
+    "d_drive": 1 / 3,
+    "g_drive": 0.8,
+    "d_snr": 0.4,
+    "g_snr": 0.1,
+    "d_turn_cosine": 0.5,
+    "g_turn_cosine": 0.2,
+    "d_real_gradient_norm": 0.6,
+    "d_fake_gradient_norm": 0.5,
+    "d_real_fake_cosine": -0.7,
+    "d_dead_units": 0.1,
+    "g_dead_units": 0.0,
+}
 DIRECTIONS = {"frechet": "lower", "precision": "higher", "recall": "higher", "coverage": "higher"}
 
 
@@ -214,6 +236,11 @@ def record_columns(variant: str, verdict: str, shape: Shape, salt: int = 0) -> d
                 value = math.nan if end is not None and step > end else float(series[row])
                 for key, cell in zip(columns, (step, seed, measure, layer, value), strict=True):
                     columns[key].append(cell)
+            if row in (1, len(shape.recorded) - 1):
+                for measure, probed in PROBES.items():
+                    value = math.nan if end is not None and step > end else probed * (1 + 0.1 * seed)
+                    for key, cell in zip(columns, (step, seed, measure, "", value), strict=True):
+                        columns[key].append(cell)
     return columns
 
 

@@ -10,6 +10,7 @@ import torch
 
 from stages import diagnose as node
 from stages.errors import SeesawError
+from stages.game.fork import continuation
 from stages.game.game import Game
 from stages.game.loop import play_turn
 from stages.prepare import prepare
@@ -61,6 +62,7 @@ def train(root: Path, name: str, statuses=None, **filled) -> None:
     for step in range(steps + 1):
         if step in at:
             snapshots.write(root / layout.snapshot(name, step), game.snapshot())
+            snapshots.write(root / layout.continuation(name, step), continuation(game))
         if step < steps:
             play_turn(game, lambda indices: items[indices], len(items))
     recorded = np.arange(10, steps + 1, 10)
@@ -98,7 +100,19 @@ def ring(tmp_path_factory):
 def test_the_file_is_what_was_returned_and_keeps_its_contract(ring):
     root, result = ring
     assert read_json(root / layout.diagnostics("plain"), "") == json.loads(json.dumps(result))
-    assert {"variant", "fingerprint", "verdict", "doubt", "flags", "counts", "lanes", "story", "landscape", "probe"} == result.keys()
+    assert {
+        "variant",
+        "fingerprint",
+        "verdict",
+        "doubt",
+        "flags",
+        "counts",
+        "lanes",
+        "story",
+        "diversity",
+        "landscape",
+        "probe",
+    } == result.keys()
     assert sum(result["counts"].values()) == len(result["lanes"]) == 2
     for lane in result["lanes"]:
         assert lane.keys() == {"seed", "verdict", "doubt", "flags", "evidence", "remedies"}
@@ -130,8 +144,54 @@ def test_spectra_and_probe_are_there(ring):
     lane = ring[1]["landscape"]["lanes"][0]
     assert [entry["step"] for entry in lane["spectra"]] == [0, 60]
     assert all(len(entry["largest"]) > 0 for entry in lane["spectra"])
+    assert all(len(entry["preconditioned"]["largest"]) > 0 for entry in lane["spectra"])  # sgd needs no averages
     assert len(lane["path"]["cosine"]) == len(lane["path"]["alphas"])
-    assert ring[1]["probe"]["snapshots"][-1]["points"][-1]["step"] == 300
+    probe = ring[1]["probe"]
+    for form, losses in (("bare", {"saturating", "non_saturating"}), ("own", {"generator"})):
+        assert [entry["step"] for entry in probe[form]["snapshots"]] == [12, 36, 60]
+        for entry in probe[form]["snapshots"]:
+            assert entry["points"][-1]["step"] == 300
+            assert entry["seeds"] == [0, 1]
+            assert all(point.keys() == {"step", "auc"} | losses for point in entry["points"])
+    start, own = (probe[form]["snapshots"][0]["points"][0] for form in ("bare", "own"))
+    assert own["generator"] == pytest.approx(start["non_saturating"])  # the variant's own loss, the same fresh D
+
+
+def test_diversity_is_there_for_every_lane_and_snapshot(ring):
+    found = ring[1]["diversity"]
+    assert found["steps"] == [0, 12, 24, 36, 48, 60]
+    for table in (*found["spacing"].values(), found["modes"], found["coverage"]):
+        assert np.shape(table) == (2, 6)
+    assert found["real_modes"] == pytest.approx(8, abs=0.5)  # the ring's eight, equally often
+    assert found["real_spacing"] > 0
+
+
+def test_where_real_items_coincide_there_is_no_distance(dirac):
+    found = diagnose(dirac, "r1")["diversity"]
+    assert found["spacing"]["ema"] == [[None] * 6] * 2
+    assert "exact copy" in found["reason"]
+
+
+def test_without_a_step_adam_has_no_preconditioner_and_says_so(tmp_path):
+    root = project(tmp_path / "p")
+    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("optimizer: sgd", "optimizer: adam"))
+    train(root, "plain")
+    first, last = diagnose(root, "plain")["landscape"]["lanes"][0]["spectra"]
+    assert (first["preconditioned"], last["preconditioned_reason"]) == (None, None)
+    assert "no step had been taken" in first["preconditioned_reason"]
+    assert last["preconditioned"]["radius"] > 0
+
+
+def test_a_missing_continuation_is_one_line(ring):
+    root, _ = ring
+    path = root / layout.continuation("plain", 60)
+    whole = path.read_bytes()
+    try:
+        path.unlink()
+        with pytest.raises(SeesawError, match=r"continuation-000060\.safetensors is missing.*train@plain"):
+            diagnose(root, "plain")
+    finally:
+        path.write_bytes(whole)
 
 
 def test_twice_is_the_same_bytes(ring):
@@ -159,6 +219,9 @@ def test_dirac_gan_with_r1_is_healthy_and_its_equilibrium_stable(dirac):
     final = result["landscape"]["lanes"][0]["spectra"][-1]
     assert final["stable"] is True
     assert np.array(final["largest"]) == pytest.approx(np.array([[0.5, 0.0], [0.5, 0.0]]), abs=0.05)  # a double root: error √distance
+    scaled = final["preconditioned"]  # sgd of rate 0.2: 0.2 times the theory's
+    assert np.array(scaled["largest"]) == pytest.approx(np.array([[0.1, 0.0], [0.1, 0.0]]), abs=0.01)
+    assert (scaled["stable"], scaled["radius"]) == (True, pytest.approx(0.9, abs=0.01))
 
 
 def test_a_lane_that_became_non_finite_is_named_whatever_the_rest_says(dirac):

@@ -50,13 +50,17 @@ def edit(path: Path, change) -> None:
 
 
 def add_landscape(diagnosis: dict[str, Any]) -> None:
-    """What `diagnose` adds on healthy lanes: spectra, a path, a probe."""
+    """What `diagnose` adds on healthy lanes: spectra, a path, fresh discriminators, diversity."""
     spectrum = {"largest": [[2.0, 1.0], [2.0, -1.0], [0.1, None]], "smallest_real": [[-0.3, 0.0]]}
     spectrum["largest"].pop()
     path = {"alphas": [-0.1, 0.5, 1.1], "cosine": [0.9, 0.8, -0.9], "norm": [1.0, 1.0, 1.0]}
-    diagnosis["landscape"] = {"lanes": [{"seed": 0, "spectra": [{"step": 0, **spectrum}, {"step": 100, **spectrum}], "path": path}]}
-    points = [{"step": s, "auc": [0.5, 0.6], "saturating": [10.0**-s, None], "non_saturating": [1.0, 1.2]} for s in (0, 1, 2)]
-    diagnosis["probe"] = {"snapshots": [{"step": 100, "points": points}]}
+    spectra = [{"step": 0, **spectrum, "preconditioned": None}, {"step": 100, **spectrum, "preconditioned": spectrum}]
+    diagnosis["landscape"] = {"lanes": [{"seed": 0, "spectra": spectra, "path": path}]}
+    bare = [{"step": s, "auc": [0.5, 0.6], "saturating": [10.0**-s, None], "non_saturating": [1.0, 1.2]} for s in (0, 1, 2)]
+    own = [{"step": s, "auc": [0.5, None], "generator": [2.0 + s, None]} for s in (0, 1, 2)]
+    diagnosis["probe"] = {form: {"snapshots": [{"step": 100, "points": points}]} for form, points in (("bare", bare), ("own", own))}
+    lanes = [[0.4, 1.0], [None, 0.9]]
+    diagnosis["diversity"] = {"steps": [0, 100], "reason": None, "spacing": {"ema": lanes, "raw": lanes}, "modes": lanes, "coverage": lanes}
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,9 @@ def test_records_hold_every_recorded_step_and_measure(trained):
     found = records.read(trained / layout.records("hinge"))
     assert found.steps.tolist() == [1, 5, 10, 15, 20]
     assert found.seeds.tolist() == [0, 1]
-    assert np.isfinite(found.values).all()
+    for measure in ("d_loss", "g_loss", "auc", "accuracy", "overfit_auc", "real_logit_spread", "d_root_over_epsilon", "g_update_ratio"):
+        assert np.isfinite(found.series(measure)).all(), measure
+    assert found.layers("g_update_ratio") == found.layers("g_gradient_norm")
     assert found.layers("d_gradient_norm") == ["hidden.0.weight", "hidden.0.bias", "out.weight", "out.bias"]
     layers = np.stack([found.series("d_gradient_norm", layer) for layer in found.layers("d_gradient_norm")])
     np.testing.assert_allclose(np.sqrt((layers**2).sum(0)), found.series("d_gradient_norm"), rtol=1e-5)
@@ -136,7 +138,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
 
     kept = Checkpoints(tmp_path)
     for step in (1, 2, 3):
-        kept.save(step, {"step": np.array(step)}, None)
+        kept.save(step, {"step": np.array(step)}, {})
     (tmp_path / "state-00000003.safetensors").write_bytes(b"broken")
     step, state = kept.latest()
     assert (step, int(state["step"])) == (2, 2)

@@ -1,8 +1,8 @@
 """One lane of a snapshot held still in float64: its two losses as functions of both players' weights, for measures of the landscape.
 
 Batch statistics are the running ones, spectral norm's vectors are those of the snapshot; neither is differentiated. A penalty's own state
-(LeCam's averages) is what it settles to on the given batch, then held. A lazy penalty counts at its average strength. A penalty that cuts
-its points loose from G (`gradient_penalty`'s interpolates) leaves that part of ∂(∇_ψ L_D)/∂θ out; all else is exact.
+(LeCam's averages) is what it settles to on the given batch, then held. A lazy penalty counts at its average strength. All else is exact:
+the points that a penalty looks at move with G.
 """
 
 from collections.abc import Mapping
@@ -13,25 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from stages.game.build import catalogue_part
+from stages.game.memo import Memo
 from stages.game.restore import players
 from stages.game.spec import variant
 from stages.game.streams import lane_draws
 from stages.game.vocabulary import GanLoss, Penalty
 
 SETTLED = 1000  # updates of a penalty's state on one batch
-
-
-class _Memo:
-    """D that answers once for each tensor object, as penalties expect."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.answers: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if id(x) not in self.answers:
-            self.answers[id(x)] = (x, self.module(x))
-        return self.answers[id(x)][1]
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,7 @@ class FrozenLane:
         fake = self.generator(noise)
         if self.penalty.input_gradient:
             real = real.detach().requires_grad_(True)
-        critic = _Memo(self.discriminator)
+        critic = Memo(self.discriminator)
         a, b = critic(real), critic(fake)
         loss = self.loss.discriminator(a, b).mean()
         draws = lane_draws([self.seed], "frozen/penalty", 0, 0, real)

@@ -1,5 +1,6 @@
 """Optimisers on one flat vector: `direction(gradient)` moves their state and returns the step that is subtracted, lr included."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -90,6 +91,17 @@ class Optimistic:
         ahead = 2 * step - previous
         previous.copy_(step)
         return ahead
+
+
+def second_moment(state: Mapping[str, Tensor], rules: Rules) -> Tensor | None:
+    """v̂ of an optimiser's state, as it stands under the root: Adam's with its bias correction, RMSprop's v; None for sgd.
+
+    The optimistic, scheduled and clipped forms keep the plain one's state.
+    """
+    square, count = state.get("square"), state.get("count")
+    if square is None or count is None:
+        return square
+    return square / (1 - rules.beta2 ** int(count))
 
 
 FORMS: dict[str, type] = {"sgd": Sgd, "adam": Adam, "rmsprop": RmsProp}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,11 +18,11 @@ Batches = Callable[[Tensor], Tensor]  # indices [L, B] to data [L, B, ...] in th
 class MemoCritic:
     """D that answers once for each tensor object, as it is shown that tensor: the penalty reuses the loss's forward."""
 
-    def __init__(self, game: Game, see: View) -> None:
+    def __init__(self, game: Game, see: View, together: bool = True) -> None:
         self._module, self._see = game.discriminator.module, see
         self._answers: dict[int, tuple[Tensor, Tensor]] = {}
         # One forward over both batches saves a program; batch statistics must not mix them, and an input gradient wants one part only.
-        self._together = not game.discriminator.mixes_samples and not game.objective.penalty.input_gradient
+        self._together = together and not game.discriminator.mixes_samples and not game.objective.penalty.input_gradient
 
     def __call__(self, x: Tensor) -> Tensor:
         if id(x) not in self._answers:
@@ -76,40 +77,60 @@ def draw(game: Game, batches: Batches, items: int, player: str, substep: int) ->
     return Draw(batches(indices).to(like), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like), see, again)
 
 
-def discriminator_move(game: Game, given: Draw) -> Move:
-    """D's gradient: ∇_ψ Σ_lanes [ mean L_D(D(x), D(G(z))) + I weight mean penalty ], the penalty on every I-th D step."""
-    objective, rules = game.objective, game.variant.rules
-    with torch.no_grad():
-        fake = game.generator.module(given.noise)
+class Parts(NamedTuple):
+    """A player's loss by part with what D answered, all with their graphs."""
+
+    loss: Tensor  # [L], the adversarial part
+    penalty: Tensor  # [L], strength * weight * mean penalty; zero for G
+    real_logits: Tensor  # [L, B]
+    fake_logits: Tensor  # [L, B]
+
+
+def discriminator_parts(game: Game, given: Draw, fake: Tensor, strength: int, together: bool = True) -> Parts:
+    """mean L_D(D(x), D(fake)) and strength * weight * mean penalty; strength 0 leaves the penalty uncomputed."""
+    objective = game.objective
     if objective.penalty.input_gradient:
         given.real.requires_grad_(True)
         fake.requires_grad_(True)
-    critic = MemoCritic(game, given.see)
+    critic = MemoCritic(game, given.see, together)
     real_logits, fake_logits = critic.pair(given.real, fake)
     loss = objective.loss.discriminator(real_logits, fake_logits).mean(1)  # [L]
     penalty = torch.zeros_like(loss)
-    if game.critic_step % rules.lazy_interval == 0:
+    if strength:
         value = objective.penalty.value(critic, given.real, fake, given.penalty, game.penalty_state)
-        penalty = rules.lazy_interval * objective.penalty.weight * value.mean(1)
+        penalty = strength * objective.penalty.weight * value.mean(1)
+    return Parts(loss, penalty, real_logits, fake_logits)
+
+
+def discriminator_move(game: Game, given: Draw) -> Move:
+    """D's gradient: ∇_ψ Σ_lanes [ mean L_D(D(x), D(G(z))) + I weight mean penalty ], the penalty on every I-th D step."""
+    objective, interval = game.objective, game.variant.rules.lazy_interval
+    with torch.no_grad():
+        fake = game.generator.module(given.noise)
+    loss, penalty, real_logits, fake_logits = discriminator_parts(game, given, fake, interval * (game.critic_step % interval == 0))
     gradients = torch.autograd.grad((loss + penalty).sum(), game.discriminator.parameters)
     if objective.penalty.update is not None:
         game.penalty_state = objective.penalty.update(game.penalty_state, real_logits.detach(), fake_logits.detach())
     return Move(loss.detach(), penalty.detach(), real_logits.detach(), fake_logits.detach(), game.discriminator.gather(gradients))
 
 
-def generator_move(game: Game, given: Draw) -> Move:
-    """G's gradient: ∇_θ Σ_lanes mean L_G(D(x), D(G(z))); D's parameters get no gradient."""
+def generator_parts(game: Game, given: Draw, through_real: bool = False) -> Parts:
+    """mean L_G(D(x), D(G(z))); the real logits keep their graph to D only where asked."""
     objective = game.objective
     fake_logits = game.discriminator.module(given.see(game.generator.module(given.noise)))
     real_logits = fake_logits
     if objective.loss.generator_reads_real:
-        with torch.no_grad():
+        with torch.set_grad_enabled(through_real):
             real_logits = game.discriminator.module(given.see(given.real))
     loss = objective.loss.generator(real_logits, fake_logits).mean(1)  # [L]
+    return Parts(loss, torch.zeros_like(loss.detach()), real_logits, fake_logits)
+
+
+def generator_move(game: Game, given: Draw) -> Move:
+    """G's gradient: ∇_θ Σ_lanes mean L_G(D(x), D(G(z))); D's parameters get no gradient."""
+    loss, nothing, real_logits, fake_logits = generator_parts(game, given)
     gradients = torch.autograd.grad(loss.sum(), game.generator.parameters)
-    return Move(
-        loss.detach(), torch.zeros_like(loss.detach()), real_logits.detach(), fake_logits.detach(), game.generator.gather(gradients)
-    )
+    return Move(loss.detach(), nothing, real_logits.detach(), fake_logits.detach(), game.generator.gather(gradients))
 
 
 @torch.no_grad()

@@ -5,7 +5,8 @@ known, precision is the share of samples within 3 standard deviations of a mode 
 quarter of their due samples; elsewhere both are those of nearest neighbours (`neighbours.py`).
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,26 @@ def look(stick: Yardstick, step: int, averaged: Encoded | None, raw: Encoded | N
         return SnapshotQuality(step, None, None, None, None, finite=False)
     features = averaged.features.double()
     distance = frechet(stick.moments, moments(features))
-    return SnapshotQuality(step, distance, spread(stick, features), *fidelity(stick, averaged), shares=shares(stick, raw))
+    seen = SnapshotQuality(step, distance, spread(stick, features), *fidelity(stick, averaged), shares=shares(stick, raw))
+    return replace(seen, **gap(stick, features)._asdict())
+
+
+class Gap(NamedTuple):
+    """Median distance from a sample to the nearest real item, and its standard error by order statistics."""
+
+    gap: float
+    gap_spread: float
+
+
+def gap(stick: Yardstick, features: Tensor) -> Gap:
+    """How far samples are from the data one by one: it sees what mean and covariance hide (samples between the modes).
+
+    Standard error of a median: half the distance of the sample quantiles ½ ± 1/(2√n).
+    """
+    near = torch.cdist(features, stick.features, compute_mode="donot_use_mm_for_euclid_dist").min(1).values
+    half = 0.5 / math.sqrt(len(near))
+    low, middle, high = near.quantile(torch.tensor([0.5 - half, 0.5, 0.5 + half], dtype=near.dtype)).tolist()
+    return Gap(middle, (high - low) / 2)
 
 
 class Fidelity(NamedTuple):
@@ -119,7 +139,8 @@ def standards(
     distance = float(np.mean([frechet(stick.moments, moments(real.features.double())) for real in reals]))
     other = None if baseline is None else frechet(stick.moments, moments(baseline.features.double()))
     precision, coverage, density = (_mean(list(column)) for column in zip(*fidelities, strict=True))
-    return Standards(distance, precision, coverage, other, untrained, density)
+    near = float(np.mean([gap(stick, real.features.double()).gap for real in reals]))
+    return Standards(distance, precision, coverage, other, untrained, density, near)
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -5,6 +5,10 @@ game Jacobian. A stationary point is locally stable for small simultaneous gradi
 parts; imaginary parts are rotation (Mescheder et al. 2018; Berard et al. 2020, section 3). Everything is of one lane, in float64, on one
 fixed batch and noise: `losses` must read the same numbers at every call. What is frozen inside `losses` (batch statistics, spectral
 norm's vectors) is not differentiated.
+
+An optimiser that is held still is a diagonal P: both players move along −P v, and P J takes J's place. It decides more than J does where
+the learning rates differ or Adam scales weights apart: with steps of that size an equilibrium attracts when |1 − λ| < 1 for every
+eigenvalue λ of P J (simultaneous steps without momentum).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +17,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import linalg
 from torch import Tensor
 
 Matvec = Callable[[np.ndarray], np.ndarray]
@@ -71,7 +74,8 @@ class Field:
             if not vector.requires_grad:  # a constant field
                 return np.zeros_like(u)
             seed = torch.from_numpy(np.ascontiguousarray(u.real, dtype=np.float64)).reshape(-1)
-            got = torch.autograd.grad(vector, parameters, seed, retain_graph=True, allow_unused=True, materialize_grads=True)
+            # a scalar, since torch imports a second's worth of modules when it is given a vector to start from
+            got = torch.autograd.grad(vector @ seed, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
             return _flat(got).numpy()
 
         return product, vector.numel()
@@ -116,13 +120,25 @@ class Spectrum:
         weight = float(np.abs(self.largest).sum())
         return float(np.abs(self.largest.imag).sum()) / weight if weight else None
 
+    @property
+    def radius(self) -> float | None:
+        """max |1 − λ| over what was found, for eigenvalues of P J: what one step ω <- ω − P v multiplies its fastest direction by.
 
-def spectrum(field: Field, count: int, products: int, rng: np.random.Generator) -> Spectrum:
+        Above 1 something grows. A lower bound unless all were looked for.
+        """
+        found = np.concatenate([self.largest, self.smallest_real])
+        return float(np.abs(1 - found).max()) if found.size else None
+
+
+def spectrum(field: Field, count: int, products: int, rng: np.random.Generator, scales: np.ndarray | None = None) -> Spectrum:
     """`count` eigenvalues of the game Jacobian: half of them the largest in magnitude, half those of smallest real part.
 
-    Up to DENSE parameters all of J is formed and both lists are exact; beyond, one Krylov space of `products` products serves both ends.
+    With `scales`, the diagonal p > 0 of P, those of P J; computed on P^½ J P^½, which is similar to it and better conditioned. Up to
+    DENSE parameters the whole matrix is formed and both lists are exact; beyond, one Krylov space of `products` products serves both ends.
     """
     product, size = field.jacobian()
+    if scales is not None:
+        product = preconditioned(product, scales)
     half = max(1, count // 2)
     if size <= max(DENSE, count + 2):
         values = np.linalg.eigvals(dense(product, size))
@@ -133,22 +149,30 @@ def spectrum(field: Field, count: int, products: int, rng: np.random.Generator) 
     return _spectrum(largest, smallest, all(bool(converged[end].all()) for end in ends))
 
 
+def preconditioned(product: Matvec, scales: np.ndarray) -> Matvec:
+    """u ↦ (P^½ J P^½)ᵀ u from u ↦ Jᵀu. P^½ J P^½ = P^−½ (P J) P^½ has P J's eigenvalues. ValueError unless all p are positive, finite."""
+    if not bool((np.isfinite(scales) & (scales > 0)).all()):
+        raise ValueError("a preconditioner's diagonal is positive and finite")
+    root = np.sqrt(scales)
+    return lambda u: root * product(root * u)
+
+
 def ritz(product: Matvec, size: int, products: int, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ritz values of an Arnoldi factorisation A Q = Q H + h q eᵀ, and which converged: residual h |last of y| at most TOLERANCE max|λ|.
 
     Without restarts (Saad 2011, algorithm 6.2, reorthogonalised once): one space finds both ends of the spectrum, where ARPACK's restarts
-    serve one end a call and took more than twice the products. At most MEMORY numbers are kept.
+    serve one end a call and took more than twice the products; of a symmetric matrix it is Lanczos's. At most MEMORY numbers are kept.
     """
     steps = max(2, min(products, size - 1, MEMORY // size))
-    basis, h = np.zeros((steps + 1, size)), np.zeros((steps + 1, steps))
-    basis[0] = start / np.linalg.norm(start)
+    basis, h = torch.zeros(steps + 1, size, dtype=torch.float64), np.zeros((steps + 1, steps))  # torch keeps to the threads it was given
+    basis[0] = torch.from_numpy(start / np.linalg.norm(start))
     for k in range(steps):
-        new = product(basis[k])
+        new = torch.from_numpy(product(basis[k].numpy()))
         for _ in range(2):
             along = basis[: k + 1] @ new
             new = new - along @ basis[: k + 1]
-            h[: k + 1, k] += along
-        h[k + 1, k] = np.linalg.norm(new)
+            h[: k + 1, k] += along.numpy()
+        h[k + 1, k] = new.norm().item()
         if h[k + 1, k] <= 1e-14 * np.abs(h).max():  # the space is invariant: its values are exact
             return np.linalg.eigvals(h[: k + 1, : k + 1]), np.ones(k + 1, bool)
         basis[k + 1] = new / h[k + 1, k]
@@ -163,25 +187,22 @@ def _spectrum(largest: np.ndarray, smallest: np.ndarray, complete: bool) -> Spec
 
 
 def block_spectrum(
-    field: Field, player: Literal["generator", "discriminator"], count: int, restarts: int, rng: np.random.Generator
+    field: Field, player: Literal["generator", "discriminator"], count: int, products: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Eigenvalues of one player's Hessian block ∇²L, rising: the lowest and the highest `count / 2`. Fewer where ARPACK did not converge.
+    """Eigenvalues of one player's Hessian block ∇²L, rising: the lowest and the highest `count / 2`. Fewer where they did not converge.
 
-    Negative ones in G's block are usual in a well-trained GAN: a saddle of L_G, not a minimum (Berard et al. 2020, section 5).
+    One Krylov space of `products` products for both ends. Negative ones in G's block are usual in a well-trained GAN: a saddle of L_G,
+    not a minimum (Berard et al. 2020, section 5).
     """
     product, size = field.jacobian(player)
+    half = min(count // 2, size // 2)
     if size <= max(DENSE, count + 2):
         values = np.linalg.eigvalsh(dense(product, size))
-        half = min(count // 2, size // 2)
         return values if size <= count else np.concatenate([values[:half], values[size - half :]])
-    operator = linalg.LinearOperator((size, size), matvec=product, dtype=np.float64)
-    try:
-        values = linalg.eigsh(
-            operator, count, which="BE", v0=rng.standard_normal(size), tol=TOLERANCE, maxiter=restarts, return_eigenvectors=False
-        )
-    except linalg.ArpackNoConvergence as stopped:
-        values = stopped.eigenvalues
-    return np.sort(values)
+    found, converged = ritz(product, size, products, rng.standard_normal(size))
+    order = np.argsort(found.real)
+    ends = np.concatenate([order[:half], order[len(order) - half :]]) if len(order) > count else order
+    return np.asarray(found.real[ends[converged[ends]]])
 
 
 def dense(product: Matvec, size: int) -> np.ndarray:

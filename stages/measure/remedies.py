@@ -1,15 +1,19 @@
-"""From a verdict to remedies that fit the variant: each a ready `dvc exp run` command, none of them tried yet.
+"""From a verdict to remedies that fit the variant: each a ready `dvc exp run` command; `seesaw remedy` tries them on a stored game.
 
 A remedy is a row of REMEDIES: the verdicts it answers, when it fits a variant, what it sets. A key that params.yaml's entry already has
 is set (`-S variants.v.rules.critic_steps=1`), one that it lacks is added (`-S '+variants.v.…'`), an argument of a part that is
-replaced is removed (`-S '~variants.v.…'`), so that the changed file is valid.
+replaced is removed (`-S '~variants.v.…'`), so that the changed file is valid. `command` and `applied` say the same thing twice: to dvc,
+and to this project's own reader of params.yaml.
 """
 
+import copy
 import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from stages.game.spec import Player, network_for
 
 Setting = Mapping[str, Any]  # a resolved variant as runs/v.json's `config` holds it, with `shape` of the data and the lane's `best_step`
 Changes = dict[str, Any]  # key below `variants.v` (or below `train`, written `train.steps`) to its new value
@@ -27,6 +31,7 @@ class Remedy:
     fits: Callable[[Setting], bool]
     changes: Callable[[Setting], Changes]
     why: str
+    unforkable: str = ""  # why a stored game cannot go on with it; empty: it can
 
 
 def fitting(words: tuple[str, ...], setting: Setting, variant: str, written: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -34,8 +39,12 @@ def fitting(words: tuple[str, ...], setting: Setting, variant: str, written: Map
 
     `written` is the variant's own entry in params.yaml: it decides between setting, adding and removing a key.
     """
-    chosen = [remedy for remedy in REMEDIES if set(words) & set(remedy.answers) and remedy.fits(setting)]
-    return [{"name": r.name, "why": r.why, "command": command(r.changes(setting), variant, written)} for r in chosen]
+    return [{"name": r.name, "why": r.why, "command": command(r.changes(setting), variant, written)} for r in chosen(words, setting)]
+
+
+def chosen(words: tuple[str, ...], setting: Setting) -> list["Remedy"]:
+    """Every remedy that answers one of `words` and fits, in the table's order."""
+    return [remedy for remedy in REMEDIES if set(words) & set(remedy.answers) and remedy.fits(setting)]
 
 
 def command(changes: Changes, variant: str, written: Mapping[str, Any]) -> str:
@@ -44,6 +53,20 @@ def command(changes: Changes, variant: str, written: Mapping[str, Any]) -> str:
     words += [f"~variants.{variant}.{key}" for key in _left_over(changes, written)]
     targets = [f"{stage}@{variant}" for stage in ("diagnose", "evaluate")] if any(key.startswith("train.") for key in changes) else []
     return shlex.join(["dvc", "exp", "run", *targets, *[part for word in words for part in ("-S", word)]])
+
+
+def applied(changes: Changes, variant: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of params.yaml after the changes, as `dvc exp run` with `command` would leave it; `params` stays as it is."""
+    whole: dict[str, Any] = copy.deepcopy(dict(params))
+    entry = whole["variants"][variant]
+    for key in _left_over(changes, entry):
+        section, name = key.split(".")
+        del entry[section][name]
+    for key, value in changes.items():
+        section, name = key.split(".")
+        target = whole if section == "train" else entry
+        target.setdefault(section, {})[name] = float(_text(value)) if isinstance(value, float) else value
+    return whole
 
 
 def _overrides(key: str, value: Any, variant: str, written: Mapping[str, Any]) -> list[str]:
@@ -92,6 +115,32 @@ def _scaled(setting: Setting, factor: float, *keys: str) -> Changes:
     return {f"rules.{key}": _rule(setting, key) * factor for key in keys}
 
 
+def _unbalanced(setting: Setting) -> bool:
+    """D takes more steps than G, or larger ones."""
+    steps = _rule(setting, "critic_steps") > _rule(setting, "generator_steps")
+    return steps or _rule(setting, "discriminator_lr") > _rule(setting, "generator_lr")
+
+
+def _balanced(setting: Setting) -> Changes:
+    """One step each at the faster player's rate."""
+    rate = max(float(_rule(setting, "discriminator_lr")), float(_rule(setting, "generator_lr")))
+    now = {"critic_steps": 1, "generator_steps": 1, "generator_lr": rate, "discriminator_lr": rate}
+    return {f"rules.{key}": value for key, value in now.items() if _rule(setting, key) != value}
+
+
+def _unmatched(setting: Setting) -> bool:
+    """D has another network, width or depth than G."""
+    kinds = [network_for(Player(**setting[role]), tuple(setting["shape"])) for role in ("generator", "discriminator")]
+    sizes = [(setting[role]["width"], setting[role]["depth"]) for role in ("generator", "discriminator")]
+    return "linear" not in kinds and (kinds[0] != kinds[1] or sizes[0] != sizes[1])
+
+
+def _matched(setting: Setting) -> Changes:
+    """D of G's network, width and depth, and the balanced rhythm."""
+    unlike = [key for key in ("network", "width", "depth") if setting["discriminator"][key] != setting["generator"][key]]
+    return _balanced(setting) | {f"discriminator.{key}": setting["generator"][key] for key in unlike}
+
+
 def _heavier(setting: Setting) -> Changes:
     return {"penalty.weight": float(setting["penalty"]["arguments"]["weight"]) * 4}
 
@@ -103,6 +152,7 @@ REMEDIES = (
         lambda s: True,
         lambda s: {"train.steps": 2 * s["steps"]},
         "quality was still improving when the run ended",
+        unforkable="a longer run is what the branch `change_nothing` plays",
     ),
     Remedy(
         "higher_rates",
@@ -110,6 +160,34 @@ REMEDIES = (
         lambda s: True,
         lambda s: _scaled(s, 2.0, "generator_lr", "discriminator_lr"),
         "larger steps go the same way in the same number of steps",
+    ),
+    Remedy(
+        "rebalance_r1",
+        D_STRONG,
+        lambda s: _unbalanced(s) and _unpenalised(s) and _loss(s) != "wasserstein",
+        lambda s: _balanced(s) | {"penalty.name": "r1", "penalty.weight": 1.0},
+        "equal steps and rates let G follow, and R1 gives back the slope that a D which is too far ahead has lost (Mescheder et al. 2018)",
+    ),
+    Remedy(
+        "rebalance_non_saturating",
+        D_STRONG,
+        lambda s: _unbalanced(s) and _loss(s) == "minimax",
+        lambda s: _balanced(s) | {"loss.name": "non_saturating"},
+        "equal steps and rates alone cannot act where the saturating loss has no slope; −log D(G(z)) has one (Goodfellow et al. 2014)",
+    ),
+    Remedy(
+        "matched_discriminator",
+        D_STRONG,
+        _unmatched,
+        _matched,
+        "D gets G's own network, width and depth, one step each and one rate: neither is stronger by construction",
+    ),
+    Remedy(
+        "rebalance",
+        D_STRONG,
+        lambda s: _rule(s, "discriminator_lr") > _rule(s, "generator_lr"),
+        _balanced,
+        "D takes larger steps than G: one step each at one rate",
     ),
     Remedy(
         "fewer_critic_steps",
@@ -264,6 +342,7 @@ REMEDIES = (
         lambda s: s.get("best_step") is not None and 0 < s["best_step"] < s["steps"],
         lambda s: {"train.steps": s["best_step"]},
         "the samples were good at that step; the snapshot is kept",
+        unforkable="there is nothing to play: the snapshot of that step is kept",
     ),
     Remedy(
         "looser_clip",

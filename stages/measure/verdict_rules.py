@@ -33,7 +33,7 @@ class Rule:
 
 
 GOOD_FLOORS = 3.0  # good: a distance below three times the floor (real against real) is within sampling error of a close fit ...
-GOOD_SHARE = 0.1  # ... or below a tenth of the untrained generator's (the run closed nine tenths of the way) ...
+GOOD_SHARE = 0.1  # ... or, for vectors, below a tenth of the untrained generator's (the run closed nine tenths of the way) ...
 GOOD_BASELINES = 1.0  # ... or no worse than the baseline model fitted to the same data
 
 ENOUGH = (  # a run with less behind it is not asked for a cause
@@ -61,6 +61,7 @@ RULES = (
                 Condition("final_over_best", "above", 2.0, 0.2),
                 Condition("loss_of_quality_over_spread", "above", 2.0, 0.5),
                 Condition("best_over_good", "below", 2.0, 0.2),
+                Condition("good_in_a_row", "above", 2, 0),  # a game that goes round is good in passing
                 Condition("best_precision_over_floor", "above", 0.25, 0.025, optional=True),
                 Condition("best_coverage_over_floor", "above", 0.25, 0.025, optional=True),
             ),
@@ -83,6 +84,13 @@ RULES = (
                 Condition("final_over_best", "below", 1.1, 0.05),  # recovering from a bad turn is not improving ...
                 Condition("improvement_over_relapse", "above", 2.0, 0.2),  # ... nor is a swing that happens to end low
             ),
+            (  # mean and covariance may be right long before single samples are: on a ring they say nothing of what lies between the modes
+                Condition("gap_over_floor", "above", 1.5, 0.1),
+                Condition("closing", "above", 0.1, 0.02),
+                Condition("closing_over_spread", "above", 2.0, 0.5),
+                Condition("closing_over_relapse", "above", 2.0, 0.2),
+                Condition("improvement_over_spread", "above", -2.0, 0.5),  # while the whole does not get worse
+            ),
         ),
         "the samples are not good yet, and the last quarter still improved them by more than their spread",
         "Lucic et al. 2018 (budget decides ranks)",
@@ -103,7 +111,11 @@ RULES = (
     Rule(
         "oscillating",
         (
-            (Condition("turns", "above", 2, 0), Condition("swing", "above", 1.5, 0.15)),
+            (
+                Condition("turns", "above", 2, 0),
+                Condition("swing", "above", 1.5, 0.15),
+                Condition("auc_apart", "below", 0.9, 0.05, optional=True),  # with D ahead all the time nobody goes round: G is adrift
+            ),
             (Condition("mode_turnover", "above", 0.4, 0.05),),
         ),
         "quality or the modes' shares go round instead of settling",
@@ -129,12 +141,9 @@ RULES = (
     ),
     Rule(
         "discriminator_wins",
-        (
-            (
-                Condition("auc_late", "above", 0.99, 0.005),
-                Condition("movement_drop", "below", 100, 30),
-                Condition("improvement", "below", 0.1, 0.02),
-            ),
+        tuple(
+            (Condition("auc_late", "above", 0.99, 0.005), Condition("movement_drop", "below", 100, 30), no_better)
+            for no_better in (Condition("improvement", "below", 0.1, 0.02), Condition("improvement_over_relapse", "below", 2.0, 0.2))
         ),
         "D converged (it separates the batches perfectly) while G still moves and gets no better",
         "Arjovsky & Bottou 2017; PyTorch-GAN and ganhacks threads on D's loss going to zero",
@@ -142,8 +151,8 @@ RULES = (
     ),
     Rule(
         "generator_wins",
-        ((Condition("auc_from_half", "below", 0.1, 0.02), Condition("probe_auc", "above", 0.9, 0.02)),),
-        "D cannot tell the samples from data, though a fresh discriminator can",
+        ((Condition("auc_late", "below", 0.6, 0.02), Condition("probe_auc", "above", 0.9, 0.02)),),
+        "D cannot tell the samples from data (or ranks them above), though a fresh discriminator can",
         "Arjovsky & Bottou 2017 (a discriminator trained to its optimum)",
         needs_length=True,
     ),

@@ -54,6 +54,7 @@ class Train:
     latent: int = 32
     lanes_per_group: int = 4  # lanes that share one program; fixed for a result
     record_every: int = 10
+    probe_every: int = 200  # at least 100: steps between the costlier measures
     snapshots: int = 5  # points after step 0, evenly spaced, the last one included
     generator: Player = field(default_factory=lambda: Player(activation="relu", normalisation="batch"))
     discriminator: Player = field(default_factory=lambda: Player(activation="leaky_relu", normalisation="none"))
@@ -292,6 +293,7 @@ def _check_values(config: Config) -> None:
     for key in ("seeds", "steps", "batch", "latent", "record_every", "snapshots"):
         _at_least(f"train.{key}", getattr(train, key), 1)
     _at_least("train.lanes_per_group", train.lanes_per_group, 2)
+    _at_least("train.probe_every", train.probe_every, 100)
     _within("train.first_seed", train.first_seed, 0, 1 << 31)
     if train.snapshots > train.steps:
         raise SeesawError(f"train.snapshots is {train.snapshots}, more than train.steps ({train.steps})")

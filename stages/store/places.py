@@ -24,3 +24,8 @@ def main_checkout(root: Path) -> Path:
 def scratch(root: Path) -> Path:
     """`.seesaw/scratch`: work in progress, one folder a fingerprint."""
     return main_checkout(root) / ".seesaw" / "scratch"
+
+
+def remedies(root: Path) -> Path:
+    """`.seesaw/remedies`: what `seesaw remedy` tried, one folder for each stored state."""
+    return main_checkout(root) / ".seesaw" / "remedies"

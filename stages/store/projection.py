@@ -18,7 +18,7 @@ from stages.store.files import read_json, sha256_file, sha256_json
 from stages.store.tracking import Data, Image, Point, Run
 from stages.store.views import view_tags
 
-VERSION = 1  # of what a run shows: a change here builds every run again
+VERSION = 2  # of what a run shows: a change here builds every run again
 MEASURES = (
     "d_loss",
     "g_loss",
@@ -30,6 +30,20 @@ MEASURES = (
     "auc",
     "saturation",
     "sample_movement",
+    "real_logit_spread",
+    "fake_logit_spread",
+    "accuracy",
+    "overfit_auc",
+    "d_update_ratio",
+    "g_update_ratio",
+    "d_root_over_epsilon",
+    "g_root_over_epsilon",
+)
+DRIVES = ("d_own_predicted", "d_cross_predicted", "g_own_predicted", "g_cross_predicted", "d_drive", "g_drive")
+PROBED = (
+    *DRIVES,
+    *("d_snr", "g_snr", "d_turn_cosine", "g_turn_cosine", "d_dead_units", "g_dead_units"),
+    *("d_real_gradient_norm", "d_fake_gradient_norm", "d_penalty_gradient_norm"),
 )
 JUDGED = {"diagnostics": layout.diagnostics, "scores": layout.scores}  # carry the fingerprint of the run they judge
 FOLLOWING = {"metrics": layout.metrics, "curves": layout.curves}
@@ -219,7 +233,20 @@ def parent_points(result: Result, clock: Clock) -> list[Point]:
     ended = result.execution["ended_at"]
     numbers = dict(result.read("metrics") or {}) | {f"cost.{key}": value for key, value in result.run["cost"].items()}
     points = [Point(key, float(value), ended, 0) for key, value in numbers.items() if value is not None]
-    return points + (curve_points(result.files["curves"], clock) if "curves" in result.files else [])
+    points += curve_points(result.files["curves"], clock) if "curves" in result.files else []
+    return points + drive_points(result.files["records"], clock)
+
+
+def drive_points(path: Path, clock: Clock) -> list[Point]:
+    """Who drives whom: medians over the lanes that are finite, under the names of the curves."""
+    stored = records.read(path)
+    return [
+        Point(f"{measure}_median", float(np.median(lanes[np.isfinite(lanes)])), clock.at(int(step)), int(step))
+        for measure in DRIVES
+        if stored.has(measure)
+        for step, lanes in zip(stored.steps_of(measure), stored.series(measure), strict=True)
+        if np.isfinite(lanes).any()
+    ]
 
 
 def curve_points(path: Path, clock: Clock) -> list[Point]:
@@ -257,10 +284,28 @@ def lane_runs(result: Result, clock: Clock, diagnosis: Mapping[str, Any] | None)
             end=execution["ended_at"],
             tags=common_tags(result) | verdict_tags(judged.get(lane["seed"])) | lane_tags(result.variant, lane),
             params=common_params(result) | {"seed": str(lane["seed"])},
-            points=curves.get(lane["seed"], []) + score_points(scores, lane["seed"], clock),
+            points=curves.get(lane["seed"], []) + score_points(scores, lane["seed"], clock) + diversity_points(diagnosis, index, clock),
             data=training_data(result),
         )
-        for lane in run["lanes"]
+        for index, lane in enumerate(run["lanes"])
+    ]
+
+
+def diversity_points(diagnosis: Mapping[str, Any] | None, index: int, clock: Clock) -> list[Point]:
+    """A lane's diversity over the snapshots: `diversity/spacing` (EMA), `…/spacing_raw`, `…/modes`, `…/coverage`."""
+    found = (diagnosis or {}).get("diversity")
+    if not found:
+        return []
+    tables = {
+        "spacing": found["spacing"]["ema"],
+        "spacing_raw": found["spacing"]["raw"],
+        **{key: found[key] for key in ("modes", "coverage")},
+    }
+    return [
+        Point(f"diversity/{name}", float(value), clock.at(step), step)
+        for name, lanes in tables.items()
+        for step, value in zip(found["steps"], lanes[index], strict=True)
+        if value is not None
     ]
 
 
@@ -271,16 +316,14 @@ def lane_tags(variant: str, lane: Mapping[str, Any]) -> dict[str, str]:
 
 
 def lane_curves(path: Path, clock: Clock) -> dict[int, list[Point]]:
-    """Seed to the points of MEASURES, whole-lane values only."""
+    """Seed to the points of MEASURES and PROBED, whole-lane values only."""
     stored = records.read(path)
-    steps = [int(step) for step in stored.steps]
-    times = [clock.at(step) for step in steps]
-    present = [(measure, stored.series(measure)) for measure in MEASURES if (measure, "") in stored.columns]
+    present = [(measure, stored.steps_of(measure), stored.series(measure)) for measure in (*MEASURES, *PROBED) if stored.has(measure)]
     return {
         int(seed): [
-            Point(measure, float(value), at, step)
-            for measure, values in present
-            for value, at, step in zip(values[:, lane], times, steps, strict=True)
+            Point(measure, float(value), clock.at(int(step)), int(step))
+            for measure, steps, values in present
+            for value, step in zip(values[:, lane], steps, strict=True)
         ]
         for lane, seed in enumerate(stored.seeds)
     }

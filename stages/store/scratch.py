@@ -15,8 +15,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from stages.errors import SeesawError
-from stages.store import tensors
-from stages.store.records import Block
+from stages.store import layout, places, tensors
+from stages.store.files import read_json
+from stages.store.records import Block, load_blocks, save_blocks
 
 KEPT = 2
 
@@ -53,10 +54,10 @@ class Checkpoints:
     def __init__(self, place: Path) -> None:
         self.place = place
 
-    def save(self, step: int, state: Mapping[str, np.ndarray], block: Block | None) -> None:
-        """Records first, then the state: a state on disk vouches for every record before it."""
-        if block is not None:
-            block.save(self._records(step))
+    def save(self, step: int, state: Mapping[str, np.ndarray], blocks: Mapping[str, Block]) -> None:
+        """Records (by table) first, then the state: a state on disk vouches for every record before it."""
+        if blocks:
+            save_blocks(self._records(step), blocks)
         tensors.write(self._state(step), state)
         for old in self._steps()[:-KEPT]:
             self._state(old).unlink(missing_ok=True)
@@ -77,9 +78,11 @@ class Checkpoints:
             path.unlink()
         return None
 
-    def blocks(self) -> list[Block]:
-        """Every record so far, in order."""
-        return [Block.load(path) for path in sorted(self.place.glob("records-*.npz"))]
+    def blocks(self) -> dict[str, Block]:
+        """Every record so far, by table, each in order."""
+        saved = [load_blocks(path) for path in sorted(self.place.glob("records-*.npz"))]
+        tables = dict.fromkeys(table for blocks in saved for table in blocks)
+        return {table: Block.join([blocks[table] for blocks in saved if table in blocks]) for table in tables}
 
     def snapshot(self, step: int) -> Path:
         """Where the snapshot of a step is kept until the run is whole."""
@@ -107,25 +110,35 @@ def _step_of(path: Path) -> int:
     return int(path.stem.rsplit("-", 1)[1])
 
 
-def sweep(scratch: Path, root: Path, outputs: Mapping[str, Path]) -> list[Path]:
-    """Remove scratch folders that are no longer needed: dvc.lock records the run file that was made from them.
+def sweep(root: Path) -> list[Path]:
+    """Remove scratch folders that are no longer needed, and name them: dvc.lock records the run file that was made from them.
 
-    `outputs` maps the first 32 digits of a fingerprint to its run file under `root`. Until dvc.lock holds that file's md5, dvc may still
-    delete the outputs (it was killed in between), and the completed scratch gives them back without training. A held folder stays.
+    Until dvc.lock holds that file's md5, dvc may still delete the outputs (it was killed in between), and the completed scratch gives them
+    back without training. A held folder stays, and so does one whose fingerprint is no result's.
     """
     lock = root / "dvc.lock"
     recorded = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    runs = sorted((root / layout.RESULTS / "runs").glob("*.json"))
+    outputs = {read_json(path, "run `dvc repro`")["fingerprint"][:32]: path for path in runs}
     gone = []
-    for place in sorted(scratch.glob("*")) if scratch.exists() else []:
+    for place in sorted(places.scratch(root).glob("*")):
         run = outputs.get(place.name[:32])
-        if run is None or hashlib.md5(run.read_bytes(), usedforsecurity=False).hexdigest() not in recorded:
-            continue
-        lock_file = FileLock(place / "lock")
-        try:
-            lock_file.acquire(timeout=0)
-        except Timeout:
-            continue  # somebody makes it again
-        shutil.rmtree(place)
-        lock_file.release()
-        gone.append(place)
+        if run is not None and _md5(run) in recorded and _removed(place):
+            gone.append(place)
     return gone
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _removed(place: Path) -> bool:
+    """Whether the folder could be removed: nobody makes it again."""
+    lock = FileLock(place / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    shutil.rmtree(place)
+    lock.release()
+    return True

@@ -9,6 +9,7 @@ Decisions:
 """
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -66,7 +67,7 @@ class Image(NamedTuple):
     key: str
     step: int
     at: int
-    path: Path
+    path: Path | bytes  # of a file, or the file's bytes
 
 
 @dataclass(frozen=True)
@@ -309,10 +310,10 @@ class Store:
             self.client.log_dict(run_id, {"columns": list(run.table), "data": rows}, TABLE)
 
     def log_image(self, run_id: str, image: Image) -> None:
-        """One sample image under its key and step."""
+        """One image under its key and step."""
         from PIL import Image as Pillow
 
-        with Pillow.open(image.path) as picture:
+        with Pillow.open(io.BytesIO(image.path) if isinstance(image.path, bytes) else image.path) as picture:
             self.client.log_image(run_id, picture.convert("RGB"), key=image.key, step=image.step, timestamp=image.at, synchronous=True)
 
     def images(self, run_id: str) -> set[tuple[str, int]]:

@@ -8,30 +8,9 @@ import torch
 
 from stages.game import build
 from stages.game.restore import players, sample
-from stages.store import catalogue
-
-LOSSES, PENALTIES, CONSTRAINTS = (catalogue.names(kind) for kind in ("loss", "penalty", "constraint"))
-EVERYTHING = (
-    [{"loss": name} for name in LOSSES]
-    + [{"penalty": name} for name in PENALTIES]
-    + [{"constraint": name} for name in CONSTRAINTS]
-    + [{"network": name, "generator_normalisation": "none"} for name in catalogue.names("network")]
-    + [{"optimizer": name} for name in ("sgd", "adam", "rmsprop", "optimistic_sgd", "optimistic_adam", "optimistic_rmsprop")]
-    + [{"critic_steps": 3}, {"generator_steps": 2}, {"order": "simultaneous"}, {"lazy_interval": 2, "penalty": "r1"}]
-    + [{"method": "consensus", "penalty": penalty} for penalty in ("none", "lecam")]
-    + [
-        {"method": "extra_gradient", "order": "simultaneous", **other}
-        for other in ({}, {"penalty": "lecam"}, {"constraint": "spectral_norm"})
-    ]
-    + [{"schedule": "linear"}, {"schedule": "cosine", "optimizer": "optimistic_adam"}, {"gradient_clip": 0.01}]
-    + [{"instance_noise": 0.3, "instance_noise_share": share} for share in (0.4, 2.0)]
-    + [{"balance": "adaptive", "balance_threshold": 0.51, "discriminator_lr": 0.1}, {"pack": 2}, {"minibatch_std": True}]
-    + [{"network": "dcgan", "augment": name, "augment_target": 0.0} for name in ("diffaugment", "ada")]
-    + [{"network": "dcgan", "augment": "ada", "augment_target": -0.5, "pack": 2, "instance_noise": 0.1, "penalty": "r1"}]
-)
 
 
-@pytest.mark.parametrize("choice", EVERYTHING, ids=str)
+@pytest.mark.parametrize("choice", games.EVERYTHING, ids=str)
 def test_resume_is_exact(choice):
     """train(2N) == train(N) + resume(N), bit for bit, over the catalogue."""
     of = games.variant(**choice)

@@ -312,9 +312,9 @@ def test_relativistic_optimum_is_the_log_ratio_up_to_a_constant():
 
 @EVERY
 def test_a_logistic_logits_sign_is_the_decision(name, setting):
-    """Where a loss says `logistic`, D's best logit is positive exactly where p > q (equal error costs, so not for one-sided smoothing)."""
+    """Where a loss says `logistic`, D's best logit is positive exactly where p > q."""
     loss = build(name, **setting)
-    if loss.logistic and setting.get("fake_target") is None:
+    if loss.logistic:
         assert torch.equal(torch.sign(expected_slope(loss, torch.zeros_like(GRID))), torch.sign(Q - P))
 
 

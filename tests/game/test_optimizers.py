@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stages.game.optimizers import optimizer
+from stages.game.optimizers import optimizer, second_moment
 from stages.game.spec import Rules
 
 TORCHS = {
@@ -34,3 +34,16 @@ def test_the_gradient_is_not_modified(name):
     kept = gradient.clone()
     optimizer(gradient, 0.1, Rules(optimizer=name)).direction(gradient)
     assert torch.equal(gradient, kept)
+
+
+@pytest.mark.parametrize("form", ["", "optimistic_"])
+def test_the_second_moment_of_a_constant_gradient(form):
+    """Adam's v̂ is g² at once (bias-corrected); RMSprop's v is (1 - β2^t) g²; sgd has none. No form changes it."""
+    gradient = torch.tensor([3.0, -0.5], dtype=torch.float64)
+    for name, expected in (("adam", gradient**2), ("rmsprop", (1 - 0.9**4) * gradient**2), ("sgd", None)):
+        rules = Rules(optimizer=f"{form}{name}", beta2=0.9)
+        moved = optimizer(gradient, 0.1, rules)
+        for _ in range(4):
+            moved.direction(gradient)
+        found = second_moment(moved.state, rules)
+        assert found is expected if expected is None else torch.allclose(found, expected, rtol=1e-14)

@@ -272,6 +272,27 @@ def test_quadratic_critic_gradient_penalty_between_real_and_generated():
     torch.testing.assert_close(out, (lengths(a, between) - 1) ** 2, rtol=1e-12, atol=0.0)
 
 
+@pytest.mark.parametrize("setting", [{}, {"sides": "one", "target": 0.3}, {"target": 0.0}], ids=["two", "one", "zero"])
+def test_gradient_penalty_is_bit_for_bit_that_of_a_leaf_between(setting):
+    """Whether x̃ brings a graph to G or not, value and D's gradient are those of algorithm 1's x̂, cut loose; only the graph is kept."""
+    penalty = build("gradient_penalty", **setting)
+    cut = [x.detach() for x in data()]
+    found = []
+    for real, fake in (cut, data()):
+        own = parameters()
+        given = value(penalty, mlp(*own), real, fake)
+        found.append([given, *torch.autograd.grad(given.sum(), own, retain_graph=True)])
+    assert torch.autograd.grad(given.sum(), fake)[0].abs().max() > 0
+    own, u = parameters(), Streams(5).uniform(BATCH).view(LANES, BATCH, 1, 1, 1)
+    leaf = (u * cut[0] + (1 - u) * cut[1]).requires_grad_()
+    (slope,) = torch.autograd.grad(mlp(*own)(leaf).sum(), leaf, create_graph=True)
+    excess = norm(slope.flatten(2)) - setting.get("target", 1.0)
+    given = {0.0: slope.flatten(2).square().sum(2)}.get(setting.get("target"), (excess.relu() if "sides" in setting else excess).square())
+    found.append([given, *torch.autograd.grad(given.sum(), own)])
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
 def test_quadratic_critic_dragan_around_real_with_the_lanes_own_spread():
     a, (real, fake) = matrices(), data()
     noise = 2 * Streams(5).uniform(BATCH, *SHAPE) - 1

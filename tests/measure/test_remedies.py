@@ -9,9 +9,9 @@ import pytest
 
 from stages.game.build import objective
 from stages.game.combinations import data_mistakes
-from stages.measure.remedies import REMEDIES, command, fitting
+from stages.measure.remedies import REMEDIES, applied, chosen, command, fitting
 from stages.measure.verdict_rules import FLAGS, SEVERITY
-from stages.store.config import read_config, read_yaml
+from stages.store.config import parse, read_config, read_yaml
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 EXTRA = """
@@ -67,13 +67,16 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_fitting_remedy_is_valid_and_changes_something(name, params, tmp_path):
-    config, written = read_config(params), read_yaml(params)["variants"][name]
+    """And what a branch of `seesaw remedy` plays is what dvc would train."""
+    config, raw = read_config(params), read_yaml(params)
     own = setting(config, name)
     words = (*SEVERITY, *(flag.verdict for flag in FLAGS))
-    found = fitting(words, own, name, written)
+    found = fitting(words, own, name, raw["variants"][name])
     assert found
-    for remedy in found:
+    for remedy, row in zip(found, chosen(words, own), strict=True):
         after = changed(params, remedy["command"], tmp_path)
+        assert parse(applied(row.changes(own), name, raw)) == after, remedy
+        assert raw == read_yaml(params)
         assert (after.variant(name), after.train) != (config.variant(name), config.train), remedy
         objective(after.variant(name))  # the parts can be built, and their combination is not refused
         assert list(data_mistakes(after.variant(name), (1, 8, 8), after.train.batch)) == []

@@ -53,3 +53,35 @@ def test_norms_are_per_lane_and_add_in_squares():
 def test_movement_is_the_root_mean_square_over_the_spread():
     before, after = torch.zeros(2, 4, 3), torch.stack([torch.full((4, 3), 0.5), torch.zeros(4, 3)])
     assert step.movement(before, after, 2.0).tolist() == [0.25, 0.0]
+
+
+def test_accuracy_counts_signs_and_halves_zeros():
+    real, fake = torch.tensor([[1.0, 2.0, -1.0, 0.0]]), torch.tensor([[-3.0, 1.0, -1.0, -1.0]])
+    assert step.accuracy(real, fake).tolist() == [(2.5 + 3) / 8]
+    assert step.accuracy(real * 7, fake * 7).tolist() == step.accuracy(real, fake).tolist()
+    assert step.accuracy(real * float("nan"), fake).isnan().all()
+
+
+def test_spread_is_the_population_deviation():
+    assert step.spread(torch.tensor([[1.0, 3.0], [2.0, 2.0]])).tolist() == [1.0, 0.0]
+
+
+def test_ratios_of_a_weight_of_zero_are_not_numbers():
+    assert step.ratios(torch.tensor([2.0, 1.0, 0.0]), torch.tensor([4.0, 0.0, 0.0])).tolist()[:2] == [0.5, float("inf")]
+
+
+def test_values_that_are_not_finite_are_counted_where_they_are():
+    first, second = torch.zeros(2, 3), torch.ones(2, 2, 2)
+    first[0, 1], second[0, 1, 1], second[1, 0, 0] = float("nan"), float("inf"), -float("inf")
+    assert step.non_finite([first, second]).tolist() == [[2, 1], [1, 0], [1, 1]]
+
+
+def test_the_typical_root_is_the_median_over_a_lanes_parameters():
+    """Lane 0: √ of 1, 4, 9 has the median 2; lane 1 is ε² everywhere."""
+    squares = [torch.tensor([[1.0, 9.0], [1e-16, 1e-16]], dtype=torch.float64), torch.tensor([[4.0], [1e-16]], dtype=torch.float64)]
+    torch.testing.assert_close(step.typical_root(squares, 1e-8), torch.tensor([2e8, 1.0], dtype=torch.float64))
+
+
+def test_the_typical_root_of_many_parameters_takes_every_nth():
+    values = torch.arange(100_000, dtype=torch.float64)[None]
+    assert float(step.typical_root([values.square()], 1.0)) == pytest.approx(50_000, rel=1e-3)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stages.measure.facts import Lane, Series, SnapshotQuality, Standards, facts
 from stages.measure.features import Encoded
-from stages.measure.glance import fidelity, look, standards, yardstick
+from stages.measure.glance import fidelity, gap, look, standards, yardstick
 from stages.measure.verdict_rules import RULES, SEVERITY
 from stages.measure.verdicts import Judgement, judge, judge_variant
 
@@ -130,6 +130,7 @@ def test_good_is_the_most_lenient_of_floor_baseline_and_untrained():
     assert Standards(1.0, None, None, None, None).good == 3.0
     assert Standards(1.0, None, None, 5.0, 20.0).good == 5.0
     assert Standards(0.0, None, None, 0.0, 20.0).good == 2.0
+    assert Standards(1.0, None, None, 5.0, 200.0, untrained_counts=False).good == 5.0  # images: a far beginning excuses nothing
 
 
 def test_a_good_distance_with_half_the_modes_missing_is_not_healthy():
@@ -141,6 +142,49 @@ def test_a_good_distance_with_half_the_modes_missing_is_not_healthy():
 def test_precision_through_an_outlier_s_ball_is_no_mode_collapse():
     looks = quality([50, 30, 30.2, 29.9, 30.1, 30.0], precision=0.85, coverage=0.02, density=0.05)
     assert verdict(lane(looks)).verdict == "undetermined"
+
+
+def gaps(values, spread=0.01):
+    """Looks of a standing distance whose samples are this far from the data one by one."""
+    looks = quality([50, 4, 4, 4, 4, 4], precision=0.1, coverage=0.1)
+    return [replace(look, gap=value, gap_spread=spread) for look, value in zip(looks, values, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ([9, 5, 4, 3, 2.5, 2], "undertrained"),  # single samples come nearer while mean and covariance stand
+        ([9, 2, 2, 2, 2, 2], "undetermined"),
+        ([9, 2, 5, 3, 4.1, 3], "undetermined"),  # it went up by 3 once: 0 of it is progress
+        ([9, 1.4, 1.3, 1.2, 1.1, 1.0], "undetermined"),  # nearer than 1.5 floors already
+    ],
+)
+def test_samples_that_close_the_gap_are_undertrained_though_the_distance_stands(values, word):
+    against = replace(STANDARDS, floor_gap=1.0)
+    assert verdict(lane(gaps(values)), against).verdict == word
+
+
+def test_closing_the_gap_while_the_whole_gets_worse_is_no_progress():
+    looks = [replace(look, distance=d) for look, d in zip(gaps([9, 5, 4, 3, 2.5, 2]), (50, 20, 21, 22, 30, 45), strict=True)]
+    assert verdict(lane(looks), replace(STANDARDS, floor_gap=1.0)).verdict != "undertrained"
+
+
+def test_a_game_that_goes_round_has_not_collapsed_late():
+    """It is good each time it passes: one snapshot alone is no level that was lost."""
+    passing = quality([50, 30, 2.0, 30, 2.0, 30], precision=0.5, coverage=0.5)
+    assert verdict(lane(passing)).verdict == "oscillating"
+    assert verdict(lane(quality([50, 30, 2.0, 2.1, 2.0, 30]))).verdict == "late_collapse"
+
+
+def test_a_generator_adrift_before_a_discriminator_that_stays_ahead_does_not_oscillate():
+    looks = quality([50, 20, 40, 20, 40, 24], precision=0.1, coverage=0.1)
+    assert verdict(lane(looks, {"auc": series(1, 1)})).verdict == "discriminator_wins"
+    turns = Series(RECORDED, np.where(RECORDED % 100 < 50, 1.0, 0.3))
+    assert verdict(lane(looks, {"auc": turns})).verdict == "oscillating"
+
+
+def test_a_discriminator_that_ranks_samples_above_data_has_lost():
+    assert verdict(lane(STUCK, {"auc": series(0.01, 0.01)}, probe_auc=0.999)).verdict == "generator_wins"
 
 
 def test_recovering_from_a_bad_turn_is_not_undertrained():
@@ -277,6 +321,16 @@ def test_a_variant_doubts_where_its_lanes_disagree_or_doubt():
     assert "only 5 of 8 lanes" in judge_variant(lanes_of(healthy=5, oscillating=3)).doubt
     doubting = [Judgement("healthy", "too short", (), ())] * 2
     assert "2 of 2 lanes doubt: too short" in judge_variant(doubting).doubt
+
+
+def test_the_gap_is_the_median_distance_to_the_nearest_real_item():
+    """Samples shifted by 3 from a grid of spacing 10 along one axis; quantiles ½ ± 1/(2√n) of a ladder of n known distances."""
+    real = torch.arange(10, dtype=torch.float64)[:, None] * 10
+    stick = yardstick(Encoded(real), None, False, np.random.default_rng(0))
+    assert gap(stick, real + 3).gap == pytest.approx(3.0)
+    ladder = gap(stick, 10 + torch.linspace(0, 4, 401, dtype=torch.float64)[:, None])
+    assert ladder.gap == pytest.approx(2.0)
+    assert ladder.gap_spread == pytest.approx(4 * 0.5 / math.sqrt(401), rel=1e-6)
 
 
 # The looks themselves: staged samples, judged through the real measures.

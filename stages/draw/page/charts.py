@@ -20,6 +20,7 @@ class Panel:
     series: Sequence[tuple[str, str, str]]  # measure, word, role
     log: bool = False
     share: bool = False  # the measure lies between 0 and 1
+    free: bool = False  # zero is worth a line: signs tell
 
 
 PANELS = (
@@ -29,6 +30,44 @@ PANELS = (
     Panel("separation", (("auc", "auc", "discriminator"), ("saturation", "saturation", "generator")), share=True),
     Panel("updates", (("g_update_ratio", "generator", "generator"), ("d_update_ratio", "discriminator", "discriminator")), log=True),
     Panel("movement", (("sample_movement", "movement", "generator"),), log=True),
+    Panel("logit_spread", (("real_logit_spread", "real", "discriminator"), ("fake_logit_spread", "fake", "generator")), log=True),
+    Panel("generalisation", (("overfit_auc", "overfit", "discriminator"), ("accuracy", "accuracy", "quality")), share=True),
+    Panel(
+        "optimiser",
+        (("g_root_over_epsilon", "generator", "generator"), ("d_root_over_epsilon", "discriminator", "discriminator")),
+        log=True,
+    ),
+)
+PROBES = (
+    Panel("driven_g", (("g_own_predicted", "own_g", "generator"), ("g_cross_predicted", "cross_d", "discriminator")), free=True),
+    Panel("driven_d", (("d_own_predicted", "own_d", "discriminator"), ("d_cross_predicted", "cross_g", "generator")), free=True),
+    Panel("drive", (("g_drive", "drive_g", "generator"), ("d_drive", "drive_d", "discriminator")), share=True),
+    Panel("signal", (("g_snr", "generator", "generator"), ("d_snr", "discriminator", "discriminator"))),
+    Panel("turning", (("g_turn_cosine", "generator", "generator"), ("d_turn_cosine", "discriminator", "discriminator"))),
+    Panel(
+        "terms",
+        (
+            ("d_real_gradient_norm", "real", "discriminator"),
+            ("d_fake_gradient_norm", "fake", "generator"),
+            ("d_penalty_gradient_norm", "penalty", "quality"),
+        ),
+        log=True,
+    ),
+    Panel(
+        "term_angles",
+        (
+            ("d_real_fake_cosine", "real_fake", "discriminator"),
+            ("d_real_penalty_cosine", "real_penalty", "quality"),
+            ("d_fake_penalty_cosine", "fake_penalty", "generator"),
+        ),
+    ),
+    Panel("dead", (("g_dead_units", "generator", "generator"), ("d_dead_units", "discriminator", "discriminator")), share=True),
+)
+HEATS = (
+    ("generator", "g_gradient_norm"),
+    ("discriminator", "d_gradient_norm"),
+    ("generator_updates", "g_update_ratio"),
+    ("discriminator_updates", "d_update_ratio"),
 )
 # where a piece of evidence is marked; what is not named here is about the samples
 PLACES = {
@@ -38,7 +77,7 @@ PLACES = {
     "g_gradient_growth": "gradients",
     "auc": "separation",
     "auc_late": "separation",
-    "auc_from_half": "separation",
+    "auc_apart": "separation",
     "probe_auc": "separation",
     "saturation_late": "separation",
     "overfit_auc": "logits",
@@ -81,61 +120,101 @@ def quality(variant: VariantMaterial, comparison: Mapping[str, Any], words: Word
 
 def story(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
     """The charts of the gradient story by name; a chart none of whose measures was recorded is left out."""
-    charts = {}
-    for panel in PANELS:
+    return _panels(PANELS, variant, words)
+
+
+def probes(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
+    """What each player's updates did to both losses, and the other measures taken now and then."""
+    return _panels(PROBES, variant, words)
+
+
+def _panels(panels: Sequence[Panel], variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
+    charts: dict[str, dict[str, Any]] = {}
+    for panel in panels:
         series = [_series(variant.bands[m], words(f"series.{word}"), role) for m, word, role in panel.series if m in variant.bands]
         if series:
             marks = _marks(variant, panel.name)
             charts[panel.name] = {"kind": "lines", "series": series, "log": panel.log, "share": panel.share, "marks": marks}
+            if panel.free:
+                charts[panel.name]["zero"] = True
     return charts
 
 
 def heats(variant: VariantMaterial) -> dict[str, dict[str, Any]]:
-    """Gradient norms per layer over the steps, by player."""
+    """Gradient norms and relative updates per layer over the steps, by player."""
     charts = {}
-    for player, measure in (("generator", "g_gradient_norm"), ("discriminator", "d_gradient_norm")):
+    for name, measure in HEATS:
         layers = variant.layers.get(measure)
         if layers is not None and layers.names:
             kept = thinned(len(layers.steps), COLUMNS)
             values = [[rounded(row[i]) for i in kept] for row in layers.values]
-            charts[player] = {"kind": "heat", "x": [layers.steps[i] for i in kept], "y": list(layers.names), "z": values}
+            charts[name] = {"kind": "heat", "x": [layers.steps[i] for i in kept], "y": list(layers.names), "z": values}
     return charts
 
 
 def landscape(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
-    """Spectrum of the game's Jacobian, the path from start to end, and a fresh discriminator; what was not measured is left out."""
+    """Spectra of J and P J, the path from start to end, fresh discriminators, diversity; what was not measured is left out."""
     charts: dict[str, dict[str, Any]] = {}
-    terrain, probe = variant.diagnosis.get("landscape"), variant.diagnosis.get("probe")
+    terrain, probe, spread = (variant.diagnosis.get(name) for name in ("landscape", "probe", "diversity"))
     if terrain and terrain["lanes"]:
-        lane = terrain["lanes"][0]
-        charts["spectrum"] = {"kind": "points", "series": [_eigenvalues(s, words, i) for i, s in enumerate(lane["spectra"])]}
-        path = lane["path"]
-        cosine = {"name": words("series.cosine"), "role": "quality", "x": path["alphas"], "median": [rounded(v) for v in path["cosine"]]}
-        charts["path"] = {"kind": "lines", "series": [cosine], "log": False, "free": True}
-    if probe and probe["snapshots"]:
-        charts["probe"] = _probe(probe["snapshots"][-1], words)
+        charts |= _terrain(terrain["lanes"][0], words)
+    if probe and probe["bare"]["snapshots"]:
+        bare = (("saturating", "generator"), ("non_saturating", "discriminator"))
+        charts["probe"] = _probe(probe["bare"]["snapshots"][-1], bare, words)
+        charts["probe_own"] = _probe(probe["own"]["snapshots"][-1], (("generator", "generator"),), words)
+    if spread and spread["reason"] is None:
+        charts["diversity"] = _diversity(spread, words)
     return charts
 
 
-def _eigenvalues(spectrum: Mapping[str, Any], words: Words, index: int) -> dict[str, Any]:
-    """Eigenvalues of both searches as points of the complex plane."""
-    found = sorted(
-        {(rounded(real), rounded(imag)) for real, imag in (*spectrum["largest"], *spectrum["smallest_real"]) if real is not None}
-    )
+def _terrain(lane: Mapping[str, Any], words: Words) -> dict[str, dict[str, Any]]:
+    charts: dict[str, dict[str, Any]] = {"spectrum": {"kind": "points", "series": _spectra(lane["spectra"], words)}}
+    scaled = [{"step": one["step"], **one["preconditioned"]} for one in lane["spectra"] if one.get("preconditioned")]
+    if scaled:
+        charts["preconditioned"] = {"kind": "points", "series": _spectra(scaled, words), "disc": True}
+    path = lane["path"]
+    cosine = {"name": words("series.cosine"), "role": "quality", "x": path["alphas"], "median": [rounded(v) for v in path["cosine"]]}
+    return charts | {"path": {"kind": "lines", "series": [cosine], "log": False, "free": True}}
+
+
+def _spectra(found: Sequence[Mapping[str, Any]], words: Words) -> list[dict[str, Any]]:
+    """The last snapshot in the generator's colour, an earlier one paler."""
+    return [_eigenvalues(one, words, "generator" if i == len(found) - 1 else "series-11") for i, one in enumerate(found)]
+
+
+def _eigenvalues(spectrum: Mapping[str, Any], words: Words, role: str) -> dict[str, Any]:
+    """Eigenvalues of both searches as points of the complex plane, each with its conjugate, which a list may have cut off."""
+    pairs = [(real, imag) for real, imag in (*spectrum["largest"], *spectrum["smallest_real"]) if real is not None]
+    found = sorted({(rounded(real), rounded(sign * imag) or 0.0) for real, imag in pairs for sign in (1, -1)})
     x, y = [real for real, _ in found], [imag for _, imag in found]
-    return {"name": words("series.at", step=spectrum["step"]), "role": ("series-11", "generator")[min(index, 1)], "x": x, "median": y}
+    return {"name": words("series.at", step=spectrum["step"]), "role": role, "x": x, "median": y}
 
 
-def _probe(snapshot: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """What a fresh discriminator leaves of G's gradient under both losses while it learns: medians and ranges over the probed lanes."""
+def _probe(snapshot: Mapping[str, Any], losses: Sequence[tuple[str, str]], words: Words) -> dict[str, Any]:
+    """What a fresh D leaves of G's gradient while it learns, and on a scale of its own its AUC; medians and ranges over lanes."""
     steps = [point["step"] for point in snapshot["points"]]
-    series = []
-    for key, role in (("saturating", "generator"), ("non_saturating", "discriminator")):
-        cells = [sorted(value for value in point[key] if value is not None) for point in snapshot["points"]]
-        middle = [(c[(len(c) - 1) // 2] + c[len(c) // 2]) / 2 if c else None for c in cells]
-        band = Band(steps, middle, [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
-        series.append(_series(band, words(f"series.{key}"), role))
-    return {"kind": "lines", "series": series, "log": True, "free": True}
+    bands = {key: _over_lanes(steps, [point[key] for point in snapshot["points"]]) for key in (*(key for key, _ in losses), "auc")}
+    name = "own_loss" if len(losses) == 1 else None
+    series = [_series(bands[key], words(f"series.{name or key}"), role) for key, role in losses]
+    fresh = {**_series(bands["auc"], words("series.fresh_auc"), "quality"), "right": True}
+    return {"kind": "lines", "series": [*series, fresh], "log": True, "free": True}
+
+
+def _over_lanes(steps: Sequence[int], rows: Sequence[Sequence[float | None]]) -> Band:
+    """Median and range of each row's finite cells."""
+    cells = [sorted(value for value in row if value is not None) for row in rows]
+    middle = [(c[(len(c) - 1) // 2] + c[len(c) // 2]) / 2 if c else None for c in cells]
+    return Band(steps, middle, [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
+
+
+def _diversity(spread: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """Nearest-neighbour distances of the averaged and of the raw generator over the snapshots, and coverage."""
+    tables = (("spacing_ema", "generator", spread["spacing"]["ema"]), ("spacing_raw", "discriminator", spread["spacing"]["raw"]),
+              ("coverage", "quality", spread["coverage"]))  # fmt: skip
+    series = [
+        _series(_over_lanes(spread["steps"], list(zip(*lanes, strict=True))), words(f"series.{name}"), role) for name, role, lanes in tables
+    ]
+    return {"kind": "lines", "series": series, "log": False}
 
 
 def lead_lane(diagnosis: Mapping[str, Any]) -> Mapping[str, Any]:

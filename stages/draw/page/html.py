@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from stages.draw.page import charts, figures, pictures
 from stages.draw.page.answer import answer, gravity
+from stages.draw.page.driven import driven
 from stages.draw.page.material import Material, VariantMaterial
 from stages.draw.page.numbers import chance, figure, quantity, share
 from stages.draw.page.words import Words
@@ -134,8 +135,8 @@ def _section(variant: VariantMaterial, material: Material, drawn: Mapping[int, s
     comparison, name = material.comparison, variant.name
     row = next((row for row in comparison["ranking"] if row["variant"] == name), None)
     quality, story, heats = charts.quality(variant, comparison, words), charts.story(variant, words), charts.heats(variant)
-    terrain = charts.landscape(variant, words)
-    drawings = {"quality": quality, **story, **terrain, **{f"heat_{player}": chart for player, chart in heats.items()}}
+    terrain, probes = charts.landscape(variant, words), charts.probes(variant, words)
+    drawings = {"quality": quality, **story, **terrain, **probes, **{f"heat_{player}": chart for player, chart in heats.items()}}
     last = max(variant.samples, default=None)
     wall = None
     if last is not None:
@@ -154,6 +155,8 @@ def _section(variant: VariantMaterial, material: Material, drawn: Mapping[int, s
         "quality": {"key": f"{name}.quality", "alt": _chart_alt(words("variant.quality"), name, quality, words)},
         "story": _figures(story, name, words),
         "landscape": _figures(terrain, name, words),
+        "probes": _figures(probes, name, words),
+        "driven": driven(variant, words),
         "heats": [
             {"key": f"{name}.heat_{player}", "player": player, "rows": len(chart["y"]), "alt": _heat_alt(player, name, chart, words)}
             for player, chart in heats.items()

@@ -84,22 +84,27 @@
     const traces = [];
     for (const series of chart.series) {
       const x = overview ? series[state.axis] : series.x;
-      if (series.low) traces.push(...band(series, x, log));
-      traces.push(curve(series, x));
+      const own = [...(series.low ? band(series, x, log && !series.right) : []), curve(series, x)];
+      if (series.right) own.forEach((trace) => Object.assign(trace, { yaxis: "y2", line: { ...trace.line, dash: "dot" } }));
+      traces.push(...own);
     }
+    const second = chart.series.some((series) => series.right);
     const compute = overview && state.axis === "flops";
-    const shown = traces.filter((trace) => trace.visible !== "legendonly");
+    const shown = traces.filter((trace) => trace.visible !== "legendonly" && !trace.yaxis);
     const values = shown.flatMap((trace) => trace.y).concat(chart.reference ? [chart.reference.value] : []).filter((v) => v !== null && (!log || v > 0));
-    const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
+    const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.zero ? { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1 } : {}), ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
     const ends = [Math.min(...traces.flatMap((trace) => trace.x)), Math.max(...traces.flatMap((trace) => trace.x))], room = 0.02 * (ends[1] - ends[0] || 1);
     const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : chart.free ? ".3~g" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
-    return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...marks(chart) })];
+    const y2 = second ? { yaxis2: axis({ overlaying: "y", side: "right", range: [-0.03, 1.03], tickmode: "array", tickvals: [0, 0.5, 1], showgrid: false }), margin: { l: 46, r: 34, t: 14, b: 26 } } : {};
+    return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...y2, ...marks(chart) })];
   }
 
   function points(chart) {
     const traces = chart.series.map((series) => ({ x: series.x, y: series.median, name: series.name, mode: "markers", marker: { size: 6, color: fade(css(`--${series.role}`), 0.75) }, hovertemplate: "%{x:.3~g} %{y:+.3~g}i" }));
     const zero = { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1, nticks: 5, exponentformat: "power" };
-    return [traces, frame({ xaxis: axis(zero), yaxis: axis(zero), hovermode: "closest" })];
+    // inside |1 - z| = 1 a step of that size contracts
+    const shapes = chart.disc ? [{ type: "circle", x0: 0, x1: 2, y0: -1, y1: 1, line: { color: css("--faint"), width: 1, dash: "dot" } }] : [];
+    return [traces, frame({ xaxis: axis(zero), yaxis: axis(zero), hovermode: "closest", shapes })];
   }
 
   function heat(chart) {

@@ -1,5 +1,7 @@
 """Cross entropy with smoothed labels."""
 
+import math
+
 from stages.game.losses._logits import cross_entropy
 from stages.game.vocabulary import GanLoss, Logits
 
@@ -41,4 +43,4 @@ def label_smoothing(*, real_target: float = 0.9, fake_target: float = 0.1, gener
     def generator(real: Logits, fake: Logits) -> Logits:
         return cross_entropy(fake, generator_target)
 
-    return GanLoss(discriminator, generator, logistic=True)
+    return GanLoss(discriminator, generator, logistic=math.isclose(real_target + fake_target, 1.0))

@@ -22,7 +22,7 @@ class Point(nn.Module):
         self.point = nn.Parameter(torch.ones(lanes, 1, shape[0]))
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.point.expand(-1, z.shape[1], -1)
+        return self.point.repeat(1, z.shape[1], 1)  # samples of their own: a view would move with θ
 
 
 class Slope(nn.Module):

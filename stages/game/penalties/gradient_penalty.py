@@ -10,8 +10,8 @@ from stages.game.vocabulary import Critic, Draws, Penalty, State
 def gradient_penalty(*, weight: float, target: float = 1.0, sides: str = "two") -> Penalty:
     """Gradient penalty: D's input gradient should have norm `target` between real and generated data.
 
-    Per sample, x̃ = G(z) without a graph to G, u uniform on [0, 1), one per sample; the step adds weight times its batch mean to L_D,
-    no ½::
+    Per sample, x̃ = G(z) (in training without a graph to G), u uniform on [0, 1), one per sample; the step adds weight times its batch
+    mean to L_D, no ½::
 
         x̂ = u x + (1 - u) x̃
         P = (‖∇_x̂ D(x̂)‖ - target)²             sides: two
@@ -39,7 +39,9 @@ def gradient_penalty(*, weight: float, target: float = 1.0, sides: str = "two") 
     def value(critic: Critic, real: Tensor, fake: Tensor, rng: Draws, state: State) -> Tensor:
         u = rng.uniform(real.shape[1]).to(real)
         u = u.view(u.shape + (1,) * (real.dim() - 2))  # [L, B, 1, ...]
-        between = (u * real + (1 - u) * fake).detach().requires_grad_()
+        between = u * real + (1 - u) * fake
+        if not between.requires_grad:  # a graph to G, where there is one, is kept: measures of the landscape differentiate by θ
+            between.requires_grad_()
         return distance_to_target(input_gradients(critic, between), target, sides)
 
     return Penalty(value, weight=at_least_zero("weight", weight), differentiates_input=True)

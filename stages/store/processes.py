@@ -1,0 +1,111 @@
+"""Worker processes of one thread each, so many at once, spoken to in JSON lines; a signal reaches them once, a failure ends them all."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.errors import SeesawError
+
+STOPPED = 75  # exit code of a worker that was asked to stop and did
+
+
+class Stopped(SeesawError):
+    """The command was asked to stop, and its workers did."""
+
+
+Show = Callable[[int, Mapping[str, Any]], None]  # number of the job, one message of its worker
+
+
+def workers() -> int:
+    """`SEESAW_WORKERS`, or the number of processors this process may use."""
+    given = os.environ.get("SEESAW_WORKERS", "")
+    if given and not (given.isdigit() and int(given) > 0):
+        raise SeesawError(f"SEESAW_WORKERS is {given!r}: a whole number above 0 is needed")
+    return int(given) if given else len(os.sched_getaffinity(0))
+
+
+def device() -> str:
+    """`SEESAW_DEVICE`, or `cpu`; no parameter, because it must not make a result stale."""
+    given = os.environ.get("SEESAW_DEVICE", "cpu")
+    if given not in ("cpu", "cuda"):
+        raise SeesawError(f"SEESAW_DEVICE is {given!r}: cpu or cuda is needed")
+    return given
+
+
+def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None:
+    """`python -m MODULE JOB` for every job file, at most `workers()` at once; the first failure ends the others.
+
+    SeesawError with the last line of a worker's errors when one fails; Stopped, with the words `stopped`, after Ctrl-C or SIGTERM.
+    """
+    waiting = list(enumerate(jobs))
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    selector, slots = selectors.DefaultSelector(), workers()
+    stopping = _forward_signals(running)
+    try:
+        while waiting or running:
+            while waiting and len(running) < slots and not stopping:
+                index, job = waiting.pop(0)
+                running[index] = _start(module, job)
+                selector.register(running[index].stdout, selectors.EVENT_READ, index)  # type: ignore[arg-type]
+            for key, _ in selector.select(timeout=1.0):
+                code = _read_one(key.fileobj, key.data, running, selector, show)
+                if code not in (None, 0, STOPPED) and not stopping:  # asked to stop while it was still importing, a worker just ends
+                    raise _failed(key.data, code, jobs[key.data])
+            if stopping and not running:
+                raise Stopped(stopped)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+
+
+def _start(module: str, job: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": _code_path()}
+    with (job.parent / "stderr.txt").open("wb") as errors:
+        return subprocess.Popen([sys.executable, "-m", module, str(job)], stdout=subprocess.PIPE, stderr=errors, env=environment)
+
+
+def _code_path() -> str:
+    """The workers import the code that this process runs, also in a temporary experiment checkout."""
+    here = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _read_one(
+    stream: Any, index: int, running: dict[int, subprocess.Popen[bytes]], selector: selectors.BaseSelector, show: Show
+) -> int | None:
+    """One line of one worker; its exit code at its end."""
+    line = stream.readline()
+    if line:
+        show(index, json.loads(line))
+        return None
+    selector.unregister(stream)
+    stream.close()
+    return running.pop(index).wait()
+
+
+def _failed(index: int, code: int | None, job: Path) -> SeesawError:
+    path = job.parent / "stderr.txt"
+    tail = path.read_text(errors="replace").strip().splitlines()[-1:]
+    return SeesawError(f"worker {index} ended with {code}: {' '.join(tail) or 'no message'} (whole text: {path})")
+
+
+def _forward_signals(running: Mapping[int, subprocess.Popen[bytes]]) -> list[int]:
+    """Ctrl-C and SIGTERM reach the workers once, which save and end; the list fills with the signal."""
+    seen: list[int] = []
+
+    def forward(number: int, frame: Any) -> None:
+        seen.append(number)
+        for process in running.values():
+            process.send_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, forward)
+    signal.signal(signal.SIGTERM, forward)
+    return seen
