@@ -178,12 +178,15 @@ def run_json(variant: str, verdict: str, shape: Shape, salt: int = 0) -> dict[st
         "record_every": shape.record_every,
         "seeds": len(shape.seeds),
         "snapshots": len(shape.snapshots) - 1,
+        "first_seed": shape.seeds[0],
+        "tuned": None,
     }
     described = card(shape)
     return {
         "variant": variant,
         "fingerprint": sha256_json([variant, config, list(shape.seeds), described["digest"], salt]),
         "config": config,
+        "tuning": "defaults",
         "data": {"digest": described["digest"], "kind": shape.kind, "shape": described["shape"]},
         "seeds": list(shape.seeds),
         "steps": shape.steps,
