@@ -17,8 +17,9 @@ from browser import CHROMIUM, Browser
 from stages.compare import compare
 from stages.draw.page import answer as answers
 from stages.draw.page import charts, figures, html, pictures
+from stages.draw.page.driven import driven
 from stages.draw.page.markdown import plain
-from stages.draw.page.material import Band
+from stages.draw.page.material import Band, VariantMaterial
 from stages.draw.page.numbers import figure, quantity
 from stages.draw.page.words import CHINESE, ENGLISH, GRAVITY, Words
 from stages.errors import SeesawError
@@ -291,7 +292,7 @@ def test_chinese_is_chinese():
 
 def test_every_word_is_used_and_every_word_used_exists():
     folder = Path(html.__file__).parent
-    sources = [folder / name for name in ("template.html", "html.py", "answer.py", "charts.py", "markdown.py", "page.js")]
+    sources = [folder / name for name in ("template.html", "html.py", "answer.py", "charts.py", "driven.py", "markdown.py", "page.js")]
     text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     used = set(re.findall(r"""["']([a-z]+\.[a-z_]+)["']""", text)) & set(ENGLISH) | {
         k for k in ENGLISH if f"'{k}'" in text or f'"{k}"' in text
@@ -310,6 +311,8 @@ def test_every_word_is_used_and_every_word_used_exists():
         "not_testable",
         "variant.penalty",
         "variant.constraint",
+        "driven.",
+        "driver.",
     )
     assert [key for key in ENGLISH if key not in used and not key.startswith(composed)] == []
     asked = re.findall(r"""\b(?:t|words)\(\s*["']([a-z_.]+)["'][,)]""", text)
@@ -429,3 +432,36 @@ def test_the_script_is_valid_where_node_is_there():
     if node is None:
         pytest.skip("node is not installed")
     subprocess.run([node, "--check", Path(html.__file__).parent / "page.js"], check=True)
+
+
+def driven_bands(own, cross):
+    """A variant whose G's loss is moved so, D's not at all."""
+    values = {"g_own_predicted": own, "g_cross_predicted": cross, "d_own_predicted": [0.0] * 4, "d_cross_predicted": [0.0] * 4}
+    bands = {name: Band([2, 100, 200, 300], cells, cells, cells) for name, cells in values.items()}
+    return VariantMaterial({}, {}, {}, bands, {}, {})
+
+
+def test_who_drives_whom_follows_signs_and_sizes():
+    """The last quarter of the probes speaks: D raising L_G by more than half as much again as G lowers it drives it."""
+    words = Words("en")
+    told = driven(driven_bands([5.0, 5.0, 5.0, -0.01], [-9.0, -9.0, -9.0, 0.04]), words)
+    assert told[0] == (
+        "L_G over the last 1 probed steps: D's update raises it by 0.0400 a step, to first order, and G's own lowers it by 0.0100. "
+        "L_G is driven by D (0.80 of the movement)."
+    )
+    assert told[1].endswith("L_D does not move.")
+    assert "driven by G itself" in driven(driven_bands([-0.04] * 4, [0.01] * 4), words)[0]
+    assert "about equally" in driven(driven_bands([-0.04] * 4, [0.03] * 4), words)[0]
+    assert driven(driven_bands([None] * 4, [None] * 4), words)[0].startswith("L_D")
+
+
+def test_probes_have_their_own_steps_and_a_panel(tree):
+    """What is measured at few steps is drawn at those steps; signed changes get their zero line; four heat maps a variant."""
+    report(config(FATES), tree)
+    drawn = data(page(tree))["charts"]
+    assert drawn["r3.driven_g"]["series"][0]["x"] == [10, 100]
+    assert drawn["r3.driven_g"]["zero"] is True
+    assert drawn["r3.losses"]["series"][0]["x"][:2] == [1, 10]
+    names = ("generator", "discriminator", "generator_updates", "discriminator_updates")
+    assert {key for key in drawn if key.startswith("r3.heat_")} == {f"r3.heat_{name}" for name in names}
+    assert "L_G is driven by D (0.80 of the movement)." in page(tree)

@@ -47,6 +47,15 @@ def test_records_hold_every_recorded_step_and_measure(trained):
     np.testing.assert_allclose(np.sqrt((layers**2).sum(0)), found.series("d_gradient_norm"), rtol=1e-5)
 
 
+def test_probed_steps_stand_in_the_same_file(trained):
+    found = records.read(trained / layout.records("hinge"))
+    assert found.steps_of("d_drive").tolist() == [2, 20]
+    assert found.layers("d_dead_units") == ["hidden.2"]
+    for measure in ("g_own_predicted", "d_cross_change", "g_snr", "d_turn_cosine", "d_real_gradient_norm"):
+        assert np.isfinite(found.series(measure)).all(), measure
+    assert not found.has("d_penalty_gradient_norm")
+
+
 def test_snapshots_hold_every_lane(trained):
     for step in (0, 10, 20):
         found = snapshots.read(trained / layout.snapshot("hinge", step))

@@ -79,6 +79,7 @@ MISTAKES = {
     "negative clip": ("train: {rules: {gradient_clip: -1}}\n" + with_variant(HINGE), "gradient_clip is -1.0: at least 0.0"),
     "a seed below 0": ("train: {first_seed: -1}\n" + with_variant(HINGE), "train.first_seed is -1: between 0 and"),
     "one lane a group": ("train: {lanes_per_group: 1}\n" + with_variant(HINGE), "train.lanes_per_group is 1: at least 2"),
+    "probes too often": ("train: {probe_every: 99}\n" + with_variant(HINGE), "train.probe_every is 99: at least 100"),
     "snapshots": ("train: {steps: 3, snapshots: 4}\n" + with_variant(HINGE), "train.snapshots is 4, more than train.steps"),
     "unknown source": ("data: {source: digit}\n" + with_variant(HINGE), "data.source is 'digit': allowed are .*did you mean 'digits'"),
     "unknown loss": (
