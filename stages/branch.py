@@ -29,6 +29,7 @@ from stages.game.transplant import transplant
 from stages.measure import step as measures
 from stages.measure.features import Encoded, Extractor, extractor
 from stages.measure.glance import Yardstick, look, yardstick
+from stages.observer import PROBE_SAMPLES, samples_with
 from stages.store import arrays, layout, programs, snapshots
 from stages.store.config import Config, read_config
 from stages.store.files import write_json
@@ -36,7 +37,6 @@ from stages.store.parent import die_with_parent
 from stages.store.processes import STOPPED
 
 REPORT_SECONDS = 0.5
-PROBE_SAMPLES = 16  # fixed noise a stream, on which G's movement is seen
 TRAIN_ITEMS, REFERENCE, SMALLEST = 10_000, 2_000, 32  # as the diagnosis has them: its looks and these are the same measure
 MEASURES = ("auc", "sample_movement", "d_gradient_norm", "g_gradient_norm", "d_loss", "g_loss")
 
@@ -103,7 +103,7 @@ def play(job: Job, root: Path) -> dict[str, Any]:
     looks, rows, said = [look_at(game, scene, 0)], [], time.monotonic()
     for done in range(1, job.horizon + 1):
         recorded = done % job.record_every == 0 or done == job.horizon
-        before = watch.samples() if recorded else None
+        before = watch.before() if recorded else None
         turn = play_turn(game, watch.batches, len(scene.train))
         if before is not None:
             rows.append((done, watch.row(turn, before)))
@@ -193,21 +193,18 @@ class Watch:
         self.batches: Callable[[Tensor], Tensor] = lambda indices: scene.train[indices.to(scene.train.device)]
         self.noise = lane_draws(game.seeds, "movement", 0, 0, game.like).normal(PROBE_SAMPLES, game.latent)
 
-    @torch.no_grad()
-    def samples(self) -> Tensor:
-        """G's samples on the fixed noise."""
-        module = self.game.generator.module
-        module.eval()  # running statistics: the noise alone decides
-        samples = module(self.noise)
-        module.train()
-        return samples
+    def before(self) -> tuple[Tensor, list[Tensor]]:
+        """G's samples on the fixed noise, and the running statistics they were made with."""
+        statistics = [buffer.clone() for buffer in self.game.generator.module.buffers()]
+        return samples_with(self.game.generator.module, statistics, self.noise), statistics
 
-    def row(self, turn: Turn, before: Tensor) -> dict[str, Tensor]:
+    def row(self, turn: Turn, before: tuple[Tensor, list[Tensor]]) -> dict[str, Tensor]:
         """Every measure of the turn, `[L]` each."""
         against, forward = turn.discriminator, turn.generator
+        samples, statistics = before
         return {
             "auc": measures.auc(against.real_logits, against.fake_logits),
-            "sample_movement": measures.movement(before, self.samples(), self.spread),
+            "sample_movement": measures.movement(samples, samples_with(self.game.generator.module, statistics, self.noise), self.spread),
             "d_gradient_norm": measures.norms(self.game.discriminator.split(against.gradient))[0],
             "g_gradient_norm": measures.norms(self.game.generator.split(forward.gradient))[0],
             "d_loss": against.loss,

@@ -80,23 +80,19 @@ class Observer:
 
     def _before(self) -> Before:
         statistics = [buffer.clone() for buffer in self.game.generator.module.buffers()]
-        return Before(self._samples(statistics), statistics, self.game.generator.vector.clone(), self.game.discriminator.vector.clone())
-
-    @torch.no_grad()
-    def _samples(self, statistics: list[Tensor]) -> Tensor:
-        """With these running statistics: what moves is what G's weights move, not the statistics of one more batch."""
-        module = self.game.generator.module
-        now = [buffer.clone() for buffer in module.buffers()]
-        _put(module, statistics)
-        samples = _evaluated(module, self.noise)
-        _put(module, now)
-        return samples
+        return Before(
+            samples_with(self.game.generator.module, statistics, self.noise),
+            statistics,
+            self.game.generator.vector.clone(),
+            self.game.discriminator.vector.clone(),
+        )
 
     def _row(self, turn: Turn, before: Before) -> Row:
         game = self.game
+        after = samples_with(game.generator.module, before.statistics, self.noise)
         return {
             **self._answers(turn),
-            ("sample_movement", ""): measures.movement(before.samples, self._samples(before.statistics), self.material.spread),
+            ("sample_movement", ""): measures.movement(before.samples, after, self.material.spread),
             **self._overfitting(),
             **_player("d", game.discriminator, turn.discriminator, before.discriminator),
             **_player("g", game.generator, turn.generator, before.generator),
@@ -179,6 +175,16 @@ def _evaluated(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     answer = module(x)
     module.train()  # type: ignore[attr-defined]
     return answer
+
+
+@torch.no_grad()
+def samples_with(module: nn.Module, statistics: list[Tensor], noise: Tensor) -> Tensor:
+    """G's samples with these running statistics: what moves is what G's weights move, not the statistics of one more batch."""
+    now = [buffer.clone() for buffer in module.buffers()]
+    _put(module, statistics)
+    samples = _evaluated(module, noise)
+    _put(module, now)
+    return samples
 
 
 def _put(module: nn.Module, values: list[Tensor]) -> None:

@@ -69,7 +69,7 @@ def train(root: Path, name: str, statuses=None, **filled) -> None:
     values = np.ones((len(recorded), len(COLUMNS), 2))
     for measure, number in filled.items():
         values[:, COLUMNS.index((measure, ""))] = np.asarray(number)[..., None]
-    records.write(root / layout.records(name), COLUMNS, seeds, recorded, values)
+    records.write(root / layout.records(name), seeds, [records.Block(tuple(COLUMNS), recorded, 0 * recorded, values)])
     shared = {key: getattr(config.train, key) for key in ("seeds", "steps", "batch", "latent", "record_every")}
     run = {
         "variant": name,
@@ -276,7 +276,8 @@ def test_records_that_end_before_the_run_are_refused(ring):
     path = root / layout.records("plain")
     whole, known = path.read_bytes(), records.read(root / layout.records("plain"))
     try:
-        records.write(path, known.columns, known.seeds, known.steps[:3], known.values[:3])
+        first = known.tables[0]
+        records.write(path, known.seeds, [records.Block(first.columns, first.steps[:3], 0 * first.steps[:3], first.values[:3])])
         with pytest.raises(SeesawError, match="ends at step 30 before its run does"):
             diagnose(root, "plain")
     finally:

@@ -79,7 +79,14 @@ def _past(plan: Plan) -> Past:
     return Past(
         {name: one.early().tolist() for name, one in series.items()},
         looks,
-        Standards(quality["floor"], quality["floor_precision"], quality["floor_coverage"], quality["baseline"], quality["untrained"], None),
+        Standards(
+            quality["floor"],
+            quality["floor_precision"],
+            quality["floor_coverage"],
+            quality["baseline"],
+            quality["untrained"],
+            untrained_counts=plan.run["data"]["kind"] == "vector",
+        ),
         {name: float(np.median(one.late())) if one.late().size else None for name, one in series.items()},
     )
 

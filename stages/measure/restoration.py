@@ -27,7 +27,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "vanishing_gradient": ("auc_late", "movement_drop"),
     "exploding_gradient": ("d_gradient_growth", "g_gradient_growth"),
     "discriminator_wins": ("auc_late",),
-    "generator_wins": ("auc_from_half",),
+    "generator_wins": ("auc_late",),
 }
 RULE = (
     "restored: at least 3 of 4 streams are back (the measure of the verdict on the good side of its threshold) "

@@ -86,7 +86,7 @@ def test_a_lane_that_holds_its_verdict_is_not_back(word):
             if other is not way
             for c in other
         }
-        assert not back(goals(word), known(**others, **inside))
+        assert not back(goals(word), known(**{**others, **inside}))
         held = {"finite": 1.0} if word == "non_finite" else {}
         assert back(goals(word), known(**(others | outside | held)))
 
