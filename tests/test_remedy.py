@@ -107,7 +107,7 @@ def test_nothing_changed_is_the_game_s_own_continuation(root, tmp_path):
     assert all(what.values())
     watch = branch.Watch(game, scene)
     for _ in range(10):
-        before = watch.samples()
+        before = watch.before()
         watch.row(play_turn(game, watch.batches, len(scene.train)), before)
     stored = snapshots.read(root / layout.snapshot("hinge", 20))
     for name, tensor in game.snapshot().items():

@@ -49,7 +49,8 @@ if mode == "wait":
 """
 
 CALLER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from pathlib import Path
 from stages.errors import SeesawError
 from stages.store import side
