@@ -19,7 +19,7 @@ from stages.measure import step as measures
 from stages.probing import Probe
 
 Row = dict[tuple[str, str], Tensor]  # (measure, layer) to [L]; layer "" is the whole lane
-OVERFIT_SAMPLES = 32  # items of each kind, at most, on which D's overfitting is seen
+OVERFIT_SAMPLES = 16  # items of each kind, at most, on which D's overfitting is seen
 PROBE_SAMPLES = 8  # fixed noise a lane, on which G's movement is seen
 
 

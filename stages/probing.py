@@ -16,7 +16,7 @@ from stages.game.steps import Batches, Draw, Turn
 from stages.measure import directional, gradients, units
 
 Row = dict[tuple[str, str], Tensor]
-BATCHES = 3  # independent batches a player behind its signal-to-noise ratio, the turn's own among them
+BATCHES = 2  # independent batches a player behind its signal-to-noise ratio, the turn's own among them
 
 
 @dataclass(frozen=True)

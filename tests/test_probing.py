@@ -85,6 +85,7 @@ SMOOTH = [
     {"loss": "minimax", "constraint": "spectral_norm"},
     {"loss": "wasserstein", "penalty": "lecam"},
     {"loss": "least_squares", "penalty": "r2"},
+    {"penalty": "gradient_penalty"},
 ]
 
 

@@ -93,7 +93,7 @@ class Shadow:
         return (parts.loss + parts.penalty).detach()
 
     def discriminator_loss_by_generator(self, given: Draw) -> tuple[Tensor, Pieces]:
-        """L_D and ∇_θ L_D, through the generated samples; that `gradient_penalty`'s own points move with G is not in the gradient."""
+        """L_D and ∇_θ L_D, through the generated samples and the penalty's own points."""
         parts = self._discriminator(given, moving_generator=True)
         loss = parts.loss + parts.penalty
         return loss.detach(), _gradient(loss, self.twin.generator.parameters)

@@ -54,7 +54,7 @@ class Train:
     latent: int = 32
     lanes_per_group: int = 4  # lanes that share one program; fixed for a result
     record_every: int = 10
-    probe_every: int = 250  # at least 100: steps between the costlier measures
+    probe_every: int = 400  # at least 100: steps between the costlier measures
     snapshots: int = 5  # points after step 0, evenly spaced, the last one included
     generator: Player = field(default_factory=lambda: Player(activation="relu", normalisation="batch"))
     discriminator: Player = field(default_factory=lambda: Player(activation="leaky_relu", normalisation="none"))
