@@ -17,7 +17,61 @@ from stages.store.files import read_json
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "figures"
 VARIANTS = ("non_saturating", "wgan_gp", "overpowered", "wgan_free")
 BARE = {"saturating": "saturating", "non_saturating": "non-saturating"}
+LEGS = {"G's own": "g_own_change", "D's": "g_cross_change"}
 Diagnoses = Mapping[str, Mapping[str, Any]]
+
+
+def training(found: Diagnoses) -> list[Panel]:
+    """What is recorded at every tenth step: medians over lanes."""
+    stories = _stories(found)
+    titles = {
+        "auc": ("D's AUC on its batch", "P(a > b)", False),
+        "saturation": ("saturation", "mean |∂L_G/∂b|", True),
+        "sample_movement": ("movement of samples a step", "spreads of the data", True),
+        "g_root_over_epsilon": ("G's Adam: √v̂ over ε", "ratio", True),
+        "overfit_auc": ("train against held-out items", "AUC", False),
+        "g_update_ratio": ("G's update over its weights", "‖Δθ‖ / ‖θ‖", True),
+    }
+    return [
+        panels.lines(
+            title, [(name, one["steps"], one[key]) for name, one in stories.items() if key in one], unit, 0.5 if not log else None, log
+        )
+        for key, (title, unit, log) in titles.items()
+        if stories
+    ]
+
+
+def layers(found: Diagnoses) -> list[Panel]:
+    """Gradient norms by layer over steps, of both players."""
+    return [
+        panels.heat(f"{name}: log₁₀ ‖∇‖ of {player.upper()}", heat["steps"], heat["layers"], heat["values"])
+        for name, one in _stories(found).items()
+        if name in ("wgan_gp", "overpowered")
+        for player in ("g", "d")
+        for heat in [one["layers"][f"{player}_gradient_norm"]]
+    ]
+
+
+def driven(found: Diagnoses) -> list[Panel]:
+    """What each player's own update and the other's did to each loss, and the share of the other's."""
+    stories = {name: one["probes"] for name, one in _stories(found).items() if one["probes"]}
+    above = [
+        panels.lines(
+            f"{name}: what changed L_G", [(f"{who} update", one["steps"], one[key]) for who, key in LEGS.items()], "change of L_G", 0.0
+        )
+        for name, one in stories.items()
+    ]
+    below = [
+        panels.lines(title, [(name, one["steps"], one[key]) for name, one in stories.items() if key in one], unit, reference)
+        for key, title, unit, reference in (
+            ("g_drive", "who drives L_G", "D's share of the changes", 0.5),
+            ("g_turn_cosine", "G: consecutive gradients", "cosine", 0.0),
+            ("g_snr", "G: signal to noise across batches", "ratio", 0.0),
+            ("d_dead_units", "D: units on one side of the corner", "share", 0.0),
+        )
+        if stories
+    ]
+    return [*above, *below]
 
 
 def spectra(found: Diagnoses) -> list[Panel]:
@@ -73,6 +127,11 @@ def diversity(found: Diagnoses) -> list[Panel]:
     ]
 
 
+def _stories(found: Diagnoses) -> dict[str, Mapping[str, Any]]:
+    """What was recorded while training, of each variant that says so."""
+    return {name: one["story"] for name, one in found.items() if one.get("story")}
+
+
 def _landscapes(found: Diagnoses) -> dict[str, Mapping[str, Any]]:
     """The first lane's landscape of each variant that has one."""
     return {name: one["landscape"]["lanes"][0] for name, one in found.items() if one.get("landscape")}
@@ -80,6 +139,9 @@ def _landscapes(found: Diagnoses) -> dict[str, Mapping[str, Any]]:
 
 # name of docs/figures/diagnostics-NAME.png: what it shows, columns
 FIGURES: dict[str, tuple[Callable[[Diagnoses], list[Panel]], int]] = {
+    "training": (training, 3),
+    "layers": (layers, 2),
+    "driven": (driven, 4),
     "spectra": (spectra, 4),
     "blocks": (blocks, 2),
     "path": (path, 2),

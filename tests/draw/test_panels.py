@@ -21,7 +21,16 @@ def diagnosis(**changes):
     bare = [{"step": s, "auc": [0.5, None], "saturating": [10.0**-s, None], "non_saturating": [1.0, 1.2]} for s in (0, 1)]
     own = [{"step": s, "auc": [0.5, 0.9], "generator": [None, 1.0]} for s in (0, 1)]
     lanes = [[0.4, 1.0], [None, None]]
+    heat = {"steps": [1, 100], "layers": ["a.weight", "b.weight"], "values": [[1.0, None], [0.1, 10.0]]}
+    course = dict.fromkeys(("auc", "saturation", "sample_movement", "g_root_over_epsilon", "g_update_ratio"), [0.5, None])
+    legs = dict.fromkeys(("g_own_change", "g_cross_change", "g_drive", "g_turn_cosine", "g_snr", "d_dead_units"), [0.1, None])
     whole = {
+        "story": {
+            "steps": [1, 100],
+            **course,
+            "layers": {"g_gradient_norm": heat, "d_gradient_norm": heat},
+            "probes": {"steps": [2, 100], **legs},
+        },
         "landscape": {"lanes": [{"seed": 0, "spectra": ends, "path": path}]},
         "probe": {form: {"snapshots": [{"step": 100, "points": points}]} for form, points in (("bare", bare), ("own", own))},
         "diversity": {"steps": [0, 100], "spacing": {"ema": lanes, "raw": lanes}, "modes": lanes, "coverage": lanes, "real_modes": 2.0},
