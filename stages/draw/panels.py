@@ -132,7 +132,9 @@ def heat(title: str, steps: Sequence[float], layers: Sequence[str], values: Sequ
     def draw(axes: Axes) -> None:
         table = np.array([_floats(row) for row in values]).T
         with np.errstate(divide="ignore", invalid="ignore"):
-            image = axes.imshow(np.log10(table), aspect="auto", cmap="magma", extent=(steps[0], steps[-1], len(layers) - 0.5, -0.5))
+            image = axes.imshow(
+                np.log10(table), aspect="auto", interpolation="nearest", cmap="magma", extent=(steps[0], steps[-1], len(layers) - 0.5, -0.5)
+            )
         axes.set_yticks(range(len(layers)), list(layers))
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.9)
         bar.ax.tick_params(labelsize=6)

@@ -22,8 +22,8 @@ def diagnosis(**changes):
     own = [{"step": s, "auc": [0.5, 0.9], "generator": [None, 1.0]} for s in (0, 1)]
     lanes = [[0.4, 1.0], [None, None]]
     heat = {"steps": [1, 100], "layers": ["a.weight", "b.weight"], "values": [[1.0, None], [0.1, 10.0]]}
-    course = dict.fromkeys(("auc", "saturation", "sample_movement", "g_root_over_epsilon", "g_update_ratio"), [0.5, None])
-    legs = dict.fromkeys(("g_own_change", "g_cross_change", "g_drive", "g_turn_cosine", "g_snr", "d_dead_units"), [0.1, None])
+    course = {key: [0.5, None] for key in ("auc", "saturation", "sample_movement", "g_root_over_epsilon", "g_update_ratio")}
+    legs = {key: [0.1, None] for key in ("g_own_change", "g_cross_change", "g_drive", "g_turn_cosine", "g_snr", "d_dead_units")}
     whole = {
         "story": {
             "steps": [1, 100],
