@@ -18,10 +18,10 @@ def driven(variant: VariantMaterial, words: Words) -> list[str]:
 
 
 def _late(variant: VariantMaterial, measure: str) -> list[float]:
-    """The last quarter of a measure's medians over the lanes, at least one."""
+    """The last quarter of a measure's medians over the lanes, at least two where there are two."""
     band = variant.bands.get(measure)
     values: Sequence[float] = [] if band is None else [value for value in band.median if value is not None]
-    return list(values[-max(1, round(LATE * len(values))) :])
+    return list(values[-max(2, round(LATE * len(values))) :])
 
 
 def _sentence(loss: str, owns: Sequence[float], crosses: Sequence[float], words: Words) -> str:
