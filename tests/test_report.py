@@ -442,11 +442,11 @@ def driven_bands(own, cross):
 
 
 def test_who_drives_whom_follows_signs_and_sizes():
-    """The last quarter of the probes speaks: D raising L_G by more than half as much again as G lowers it drives it."""
+    """The last quarter of the probes speaks, two at least: D raising L_G by more than half as much again as G lowers it drives it."""
     words = Words("en")
-    told = driven(driven_bands([5.0, 5.0, 5.0, -0.01], [-9.0, -9.0, -9.0, 0.04]), words)
+    told = driven(driven_bands([5.0, 5.0, -0.01, -0.01], [-9.0, -9.0, 0.04, 0.04]), words)
     assert told[0] == (
-        "L_G over the last 1 probed steps: D's update raises it by 0.0400 a step, to first order, and G's own lowers it by 0.0100. "
+        "L_G over the last 2 probed steps: D's update raises it by 0.0400 a step, to first order, and G's own lowers it by 0.0100. "
         "L_G is driven by D (0.80 of the movement)."
     )
     assert told[1].endswith("L_D does not move.")
