@@ -17,7 +17,7 @@ from stages.store import projection, scratch, tracking
 from stages.store.projection import Result
 from stages.store.tracking import Found, Image, Run, Store
 
-LANDSCAPE = "landscape"  # key of the picture
+PICTURES = {"game": panels.game_panels, "landscape": panels.snapshot_panels}  # key of a picture, and what is on it
 
 
 @dataclass
@@ -75,13 +75,11 @@ def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | Non
 
 
 def variant_plan(result: Result) -> Run:
-    """A variant's run with a picture of what its diagnosis found on the snapshots: spectra, path-angle, probe, diversity."""
+    """A variant's run with pictures of its diagnosis: layers and who drives whom; spectra, path-angle, probe, diversity."""
     run, diagnosis = projection.variant_run(result), result.read("diagnostics")
-    drawn = panels.snapshot_panels(diagnosis) if diagnosis else []
-    if not drawn:
-        return run
-    picture = Image(LANDSCAPE, result.run["steps"], result.execution["ended_at"], panels.png(drawn, 3))
-    return replace(run, images=[*run.images, picture])
+    drawn = {key: found for key, of in PICTURES.items() if diagnosis and (found := of(diagnosis))}
+    pictures = [Image(key, result.run["steps"], result.execution["ended_at"], panels.png(found, 3)) for key, found in drawn.items()]
+    return replace(run, images=[*run.images, *pictures])
 
 
 @dataclass(frozen=True)

@@ -94,17 +94,20 @@ def test_first_sync_shows_the_outputs(root: Path) -> None:
     assert "frechet" not in runs["wgan_free"]["points"] or read_json(root / layout.metrics("wgan_free"), "")["frechet"] is not None
 
 
-def test_what_was_measured_on_snapshots_is_a_picture_and_curves(root: Path) -> None:
+def test_what_the_diagnosis_measured_is_pictures_and_curves(root: Path) -> None:
     path = root / layout.diagnostics("hinge")
     spectrum = {"largest": [[1.0, 0.5]], "smallest_real": []}
     way = {"alphas": [-0.1, 1.1], "cosine": [0.5, -0.5], "norm": [1.0, 1.0]}
     lane = {"seed": 0, "spectra": [{"step": 20, **spectrum, "preconditioned": None}], "path": way}
     lanes = [[0.5, 1.0], [None, 0.75]]
     spread = {"steps": [0, 20], "spacing": {"ema": lanes, "raw": lanes}, "modes": lanes, "coverage": lanes}
-    write_json(path, {**read_json(path, ""), "landscape": {"lanes": [lane]}, "diversity": spread})
+    heat = {"steps": [1, 20], "layers": ["out.weight"], "values": [[1.0], [0.1]]}
+    legs = {f"{player}_{leg}_change": [0.1, -0.1] for player in "gd" for leg in ("own", "cross")}
+    told = {"layers": {"g_gradient_norm": heat}, "probes": {"steps": [2, 20], **legs}}
+    write_json(path, {**read_json(path, ""), "landscape": {"lanes": [lane]}, "diversity": spread, "story": told})
     node.sync(root)
     runs = shown(root)
-    assert runs["hinge"]["images"] == {("samples", 0), ("samples", 20), ("landscape", 20)}
+    assert runs["hinge"]["images"] == {("samples", 0), ("samples", 20), ("landscape", 20), ("game", 20)}
     assert [point.value for point in runs["hinge · seed 0"]["points"]["diversity/spacing"]] == [0.5, 1.0]
     assert [(point.step, point.value) for point in runs["hinge · seed 3"]["points"]["diversity/modes"]] == [(20, 0.75)]
     assert node.sync(root, verify=True).unchanged == 3

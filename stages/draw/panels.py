@@ -144,6 +144,30 @@ def heat(title: str, steps: Sequence[float], layers: Sequence[str], values: Sequ
     return draw
 
 
+LAYERED = {
+    "g_gradient_norm": "G: log₁₀ gradient norm",
+    "d_gradient_norm": "D: log₁₀ gradient norm",
+    "g_update_ratio": "G: log₁₀ update over weights",
+    "d_update_ratio": "D: log₁₀ update over weights",
+}
+DRIVEN = {"g": ("what changed L_G", "G's own update", "D's update"), "d": ("what changed L_D", "D's own update", "G's update")}
+
+
+def game_panels(diagnosis: Mapping[str, Any]) -> list[Panel]:
+    """What one variant's diagnosis holds of its training: layers over steps, and who drives whom; medians over lanes."""
+    told = diagnosis.get("story") or {}
+    panels = [
+        heat(title, told["layers"][name]["steps"], told["layers"][name]["layers"], told["layers"][name]["values"])
+        for name, title in LAYERED.items()
+        if told.get("layers", {}).get(name)
+    ]
+    probes = told.get("probes")
+    for player, (title, own, cross) in DRIVEN.items() if probes else ():
+        legs = [(own, probes["steps"], probes[f"{player}_own_change"]), (cross, probes["steps"], probes[f"{player}_cross_change"])]
+        panels.append(lines(title, legs, "change in one turn", 0.0))
+    return panels
+
+
 def snapshot_panels(diagnosis: Mapping[str, Any]) -> list[Panel]:
     """Everything that one variant's diagnosis holds of its snapshots: what MLflow shows."""
     panels: list[Panel] = []
