@@ -161,7 +161,7 @@ def game_panels(diagnosis: Mapping[str, Any]) -> list[Panel]:
         for name, title in LAYERED.items()
         if told.get("layers", {}).get(name)
     ]
-    probes = told.get("probes")
+    probes: Mapping[str, Any] = told.get("probes") or {}
     for player, (title, own, cross) in DRIVEN.items() if probes else ():
         legs = [(own, probes["steps"], probes[f"{player}_own_change"]), (cross, probes["steps"], probes[f"{player}_cross_change"])]
         panels.append(lines(title, legs, "change in one turn", 0.0))
