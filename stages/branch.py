@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.diagnosis.case import ITEMS, REFERENCE, SMALLEST, encode
 from stages.game import restore, spec
 from stages.game.fork import resume
 from stages.game.game import Game
@@ -37,7 +38,6 @@ from stages.store.parent import die_with_parent
 from stages.store.processes import STOPPED
 
 REPORT_SECONDS = 0.5
-TRAIN_ITEMS, REFERENCE, SMALLEST = 10_000, 2_000, 32  # as the diagnosis has them: its looks and these are the same measure
 MEASURES = ("auc", "sample_movement", "d_gradient_norm", "g_gradient_norm", "d_loss", "g_loss")
 
 
@@ -134,7 +134,7 @@ def fork(job: Job, scene: Scene, root: Path) -> tuple[Game, dict[str, Any]]:
 def read_scene(config: Config, job: Job, root: Path) -> Scene:
     """Data and yardstick, drawn as the diagnosis draws them, so that both measure alike."""
     rng = np.random.default_rng([config.diagnose.seed, 0])
-    known, held = (_some(arrays.part(part, root), most, rng) for part, most in (("train", TRAIN_ITEMS), ("validation", REFERENCE)))
+    known, held = (_some(arrays.part(part, root), most, rng) for part, most in (("train", ITEMS), ("validation", REFERENCE)))
     if len(held) < SMALLEST:
         known, held = known[::2], known[1::2][:REFERENCE]
     card = arrays.read_card(root)
@@ -158,13 +158,6 @@ def _extractor(config: Config, card: Mapping[str, Any], root: Path) -> Extractor
     program = programs.load(config.evaluate, root)[0] if card["features"]["name"] == "file" else None
     path = root / layout.PREPARED / "features.safetensors"
     return extractor(card, snapshots.read(path, arrays.REMEDY) if path.exists() else {}, program)
-
-
-@torch.no_grad()
-def encode(extract: Extractor, samples: Tensor, chunk: int = 1024) -> Encoded:
-    """Samples `[n, ...]` in the feature space, some at a time."""
-    parts = [extract.encode(piece) for piece in samples.split(chunk)]
-    return Encoded(*(None if field[0] is None else torch.cat(field) for field in zip(*parts, strict=True)))  # type: ignore[arg-type]
 
 
 def look_at(game: Game, scene: Scene, done: int) -> list[dict[str, Any]]:
