@@ -23,7 +23,7 @@ Name = Annotated[str, typer.Argument(help="a variant of params.yaml")]
 Pairs = Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")]
 Again = Annotated[bool, typer.Option("--sensitivity", help="instead: the best again at other rates, and in a second space")]
 Top = Annotated[int, typer.Option(help="how many variants --sensitivity takes")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="no live line")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no live table")]
 
 
 def main() -> None:
@@ -162,12 +162,18 @@ def ui(port: int = 5000) -> None:
 
 
 @app.command()
-def run(targets: Annotated[list[str] | None, typer.Argument(help="stages, as for dvc repro")] = None) -> None:
+def run(
+    targets: Annotated[list[str] | None, typer.Argument(help="stages, as for dvc repro")] = None,
+    jobs: Annotated[int, typer.Option("-j", help="stages side by side")] = 1,
+    live: Annotated[bool, typer.Option("--live", help="MLflow follows trainings while they last")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the outcome as JSON")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="the verdict table alone")] = False,
+) -> None:
     """`dvc repro`, then `sync`, then the verdict table."""
     from stages import run as whole
 
     config, root = _begin()
-    whole.run(config, root, targets or [])
+    whole.run(config, root, targets or [], whole.Options(jobs, quiet, as_json, live))
 
 
 @app.command()

@@ -53,7 +53,7 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
     with scratch.held(plan.place, f"variant {name}"):
         started = _started(plan.place)
         jobs = [_write_job(plan, config, index, root) for index in range(len(plan.groups))]
-        progress = Progress(name, config.train.steps, len(plan.groups), quiet)
+        progress = Progress(name, config.train.steps, len(plan.groups), quiet, seeds=plan.groups)
         try:
             processes.run_all("stages.worker", jobs, progress.show, STOPPED)
         finally:

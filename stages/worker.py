@@ -23,6 +23,7 @@ from stages.game import cost, spec
 from stages.game.fork import continuation
 from stages.game.game import Game
 from stages.game.steps import Batches, Turn
+from stages.measure.step import auc, norms
 from stages.observer import Material, Observer
 from stages.store import snapshots
 from stages.store.files import write_json
@@ -109,6 +110,7 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
         now = time.monotonic()
         if now - saved_at > CHECKPOINT_SECONDS and observer.may_pause:
             checkpoints.save(game.step, _arrays(game), recorder.take())
+            _say(event="saved", step=game.step)
             saved_at = now
         if now - said_at > REPORT_SECONDS:
             _say(event="step", step=game.step, **_seen(turn, game))
@@ -168,10 +170,19 @@ def _spread(data: Tensor) -> Tensor:
 
 
 def _seen(turn: Turn, game: Game) -> dict[str, Any]:
-    """What the live line shows: medians over the lanes that live."""
-    live = game.alive
-    pick = (lambda values: float(values.cpu()[live].median())) if bool(live.any()) else (lambda values: float("nan"))
-    return {"d_loss": pick(turn.discriminator.loss), "g_loss": pick(turn.generator.loss), "alive": int(live.sum())}
+    """What the live table shows of every lane; null where a value is not finite."""
+    against, forward = turn.discriminator, turn.generator
+    seen = {
+        "d_loss": against.loss,
+        "g_loss": forward.loss,
+        "auc": auc(against.real_logits, against.fake_logits),
+        "g_gradient_norm": norms(game.generator.split(forward.gradient))[0],
+    }
+    return {"lanes": {name: _finite(values) for name, values in seen.items()}, "alive": game.alive.tolist()}
+
+
+def _finite(values: Tensor) -> list[float | None]:
+    return [value if np.isfinite(value) else None for value in values.detach().cpu().tolist()]
 
 
 def _say(**message: Any) -> None:

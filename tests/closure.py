@@ -6,7 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = ("losses", "penalties", "constraints", "networks", "datasets")
 # Modules that cannot alter an output: the words of an error, the live line, where a folder lies, whose parent, how processes run.
-PLUMBING = {"stages/errors.py", "stages/draw/progress.py", "stages/store/processes.py", "stages/store/parent.py", "stages/store/places.py"}
+PLUMBING = {
+    *("stages/errors.py", "stages/draw/progress.py", "stages/draw/board.py"),
+    *("stages/store/processes.py", "stages/store/parent.py", "stages/store/places.py"),
+}
 
 
 def closure(*starts: str) -> set[str]:

@@ -52,6 +52,8 @@ def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None
             while waiting and len(running) < slots and not stopping:
                 index, job = waiting.pop(0)
                 running[index] = _start(module, job)
+                if stopping:  # the signal came while this one was being started
+                    running[index].send_signal(signal.SIGTERM)
                 selector.register(running[index].stdout, selectors.EVENT_READ, index)  # type: ignore[arg-type]
             for key, _ in selector.select(timeout=1.0):
                 code = _read_one(key.fileobj, key.data, running, selector, show)
@@ -67,9 +69,11 @@ def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None
 
 
 def _start(module: str, job: Path) -> subprocess.Popen[bytes]:
+    """A group of its own: Ctrl-C on a terminal reaches a whole group, and with the signal passed on it would be the second one here."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": _code_path()}
+    command = [sys.executable, "-m", module, str(job)]
     with (job.parent / "stderr.txt").open("wb") as errors:
-        return subprocess.Popen([sys.executable, "-m", module, str(job)], stdout=subprocess.PIPE, stderr=errors, env=environment)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, process_group=0)
 
 
 def _code_path() -> str:
