@@ -98,6 +98,10 @@ class Work:
             lanes = tuple(str(seed) for seed in result.run["seeds"])
             key = Key("variant", result.variant, result.run["fingerprint"], result.projection, lanes)
             self.summary.runs[result.variant] = self.bring(key, partial(variant_plan, result))
+        ended = self.store.end_unfed()
+        self.summary.notes += (
+            [f"{ended} runs of trainings that stopped without outputs were ended (KILLED, tagged partial)."] if ended else []
+        )
         comparison = projection.read_comparison(root, results, self.summary.runs)
         if comparison is not None:
             key = Key("comparison", "comparison", comparison.digest, comparison.projection)

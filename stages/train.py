@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 
 from stages.draw.progress import Progress
 from stages.game.spec import Variant
-from stages.store import arrays, identity, layout, places, processes, records, scratch, tensors
+from stages.store import arrays, feed, identity, layout, places, processes, records, scratch, tensors
 from stages.store.config import Config
 from stages.store.curves import write_curves
 from stages.store.files import read_json, write_json
@@ -54,10 +55,13 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
         started = _started(plan.place)
         jobs = [_write_job(plan, config, index, root) for index in range(len(plan.groups))]
         progress = Progress(name, config.train.steps, len(plan.groups), quiet, seeds=plan.groups)
-        try:
-            processes.run_all("stages.worker", jobs, progress.show, STOPPED)
-        finally:
-            progress.close()
+        with feed.following(plan.place, _told(plan, config, root, started)) as take, closing(progress):
+
+            def show(group: int, message: Mapping[str, Any]) -> None:
+                progress.show(group, message)
+                take(group, message)
+
+            processes.run_all("stages.worker", jobs, show, STOPPED)
         _finish(plan, config, root, started)
 
 
@@ -205,20 +209,34 @@ def _reason(index: int, died_at: int, blocks: Mapping[str, Block]) -> str:
     return said
 
 
-def _execution(plan: Plan, root: Path, started: Mapping[str, Any], block: Block) -> dict[str, Any]:
-    ended = time.time_ns() // 1_000_000
+def _told(plan: Plan, config: Config, root: Path, started: Mapping[str, Any]) -> dict[str, Any]:
+    """What the live view is made from: those parts of run and execution that are known before the first step."""
+    data = {key: plan.card[key] for key in ("digest", "kind", "shape")}
+    seeds = [seed for group in plan.groups for seed in group]
+    run = {"variant": plan.variant.name, "config": plan.resolved, "data": data, "seeds": seeds, "steps": config.train.steps}
+    execution = _circumstances(plan, root, started)
+    return {"root": str(root), "run": run | {"fingerprint": plan.fingerprint}, "execution": execution, "groups": len(plan.groups)}
+
+
+def _circumstances(plan: Plan, root: Path, started: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "variant": plan.variant.name,
         "fingerprint": plan.fingerprint,
         "started_at": started["started_at"],
-        "ended_at": ended,
-        "seconds": (ended - started["started_at"]) / 1000,
         "host": socket.gethostname(),
         "device": plan.device,
         "torch": importlib.metadata.version("torch"),
         "python": platform.python_version(),
         "git_commit": _git_commit(root),
         "dvc_exp": os.environ.get("DVC_EXP_NAME", ""),
+    }
+
+
+def _execution(plan: Plan, root: Path, started: Mapping[str, Any], block: Block) -> dict[str, Any]:
+    ended = time.time_ns() // 1_000_000
+    return _circumstances(plan, root, started) | {
+        "ended_at": ended,
+        "seconds": (ended - started["started_at"]) / 1000,
         "resumes": started["resumes"],
         "workers": min(processes.workers(), len(plan.groups)),
         "timeline": {"step": block.steps.tolist(), "at": block.at.tolist()},

@@ -8,7 +8,7 @@ CATALOGUE = ("losses", "penalties", "constraints", "networks", "datasets")
 # Modules that cannot alter an output: the words of an error, the live line, where a folder lies, whose parent, how processes run.
 PLUMBING = {
     *("stages/errors.py", "stages/draw/progress.py", "stages/draw/board.py"),
-    *("stages/store/processes.py", "stages/store/parent.py", "stages/store/places.py"),
+    *("stages/store/feed.py", "stages/store/processes.py", "stages/store/parent.py", "stages/store/places.py"),
 }
 
 

@@ -15,6 +15,7 @@ from stages.errors import SeesawError
 from stages.store import layout, records
 from stages.store.config import read_yaml
 from stages.store.files import read_json, sha256_file, sha256_json
+from stages.store.records import Records
 from stages.store.tracking import Data, Image, Point, Run
 from stages.store.views import view_tags
 
@@ -234,12 +235,11 @@ def parent_points(result: Result, clock: Clock) -> list[Point]:
     numbers = dict(result.read("metrics") or {}) | {f"cost.{key}": value for key, value in result.run["cost"].items()}
     points = [Point(key, float(value), ended, 0) for key, value in numbers.items() if value is not None]
     points += curve_points(result.files["curves"], clock) if "curves" in result.files else []
-    return points + drive_points(result.files["records"], clock)
+    return points + drive_points(records.read(result.files["records"]), clock)
 
 
-def drive_points(path: Path, clock: Clock) -> list[Point]:
+def drive_points(stored: Records, clock: Clock) -> list[Point]:
     """Who drives whom: medians over the lanes that are finite, under the names of the curves."""
-    stored = records.read(path)
     return [
         Point(f"{measure}_median", float(np.median(lanes[np.isfinite(lanes)])), clock.at(int(step)), int(step))
         for measure in DRIVES
@@ -272,7 +272,7 @@ def training_data(result: Result) -> Data:
 
 def lane_runs(result: Result, clock: Clock, diagnosis: Mapping[str, Any] | None) -> list[Run]:
     """A child run per lane."""
-    curves, scores = lane_curves(result.files["records"], clock), result.read("scores")
+    curves, scores = lane_curves(records.read(result.files["records"]), clock), result.read("scores")
     judged = {lane["seed"]: lane for lane in diagnosis["lanes"]} if diagnosis else {}
     execution, run = result.execution, result.run
     return [
@@ -315,9 +315,8 @@ def lane_tags(variant: str, lane: Mapping[str, Any]) -> dict[str, str]:
     return tags if lane["reason"] is None else tags | {"lane.reason": f"step {lane['step']}: {lane['reason']}"}
 
 
-def lane_curves(path: Path, clock: Clock) -> dict[int, list[Point]]:
+def lane_curves(stored: Records, clock: Clock) -> dict[int, list[Point]]:
     """Seed to the points of MEASURES and PROBED, whole-lane values only."""
-    stored = records.read(path)
     present = [(measure, stored.steps_of(measure), stored.series(measure)) for measure in (*MEASURES, *PROBED) if stored.has(measure)]
     return {
         int(seed): [

@@ -4,6 +4,7 @@ A `Run` says what a run must show; a `Store` finds, builds, reads and deletes ru
 
 Decisions:
 - A run that is whole carries the tag `projection`, written last. A run of ours without it is half built: it is deleted and built again.
+- A run that follows a training (store/live.py) has no `projection` either: sync replaces it, or ends it once nobody feeds it.
 - MLflow deletes softly: a replaced run stays in its bin until `mlflow gc`; its local artifacts are removed at once.
 - Points that are not finite are never sent (MLflow would keep NaN, and turn infinities into 1.8e308); the tag `non_finite` names them.
 """
@@ -41,6 +42,9 @@ PATIENCE = 900  # seconds without a sign of life after which another machine's h
 CALL, CALL_PARAMS = 1000, 100  # MLflow's limits for one call: items in all, params among them
 LONGEST = {"param": 6000, "tag": 8000, "experiment": 20000, "digest": 36}
 BUILDING = "seesaw.building"  # tag of a half-built parent run: who builds it, and since when
+LIVE = "seesaw.live"  # tag of a parent run that follows a training: {"host", "scratch"}
+HEARTBEAT = "seesaw.heartbeat"  # tag of the same: when it was last fed, in Unix seconds
+PARTIAL = "partial"  # tag of a run that ended without outputs
 TABLE = "ranking.json"  # in the form of MLflow's log_table, which would import pandas
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 # A dead server is reported within seconds instead of MLflow's minutes; nothing is sent to anyone but the store; no line for every run.
@@ -283,6 +287,33 @@ class Store:
             self.client.delete_tag(run_id, BUILDING)
         return run_id
 
+    def start(self, run: Run, tags: Mapping[str, str]) -> str:
+        """A run without its children and without anything but tags, RUNNING; its id."""
+        return str(self.client.create_run(self.experiment, run.start, self.tags(run) | dict(tags), run.name).info.run_id)
+
+    def revive(self, run_id: str) -> None:
+        """A run that was ended is RUNNING again."""
+        self.client.update_run(run_id, status="RUNNING")
+        if PARTIAL in self.client.get_run(run_id).data.tags:
+            self.client.delete_tag(run_id, PARTIAL)
+
+    def is_fed(self, run: Found) -> bool:
+        """Whether a live run's training goes on: here, its scratch folder is locked; elsewhere, its heartbeat is not old."""
+        whose = json.loads(run.tags[LIVE])
+        if whose["host"] == socket.gethostname():
+            return is_locked(Path(whose["scratch"]) / "lock")
+        return time.time() - int(run.tags.get(HEARTBEAT, "0")) <= PATIENCE
+
+    def end_unfed(self) -> int:
+        """End live runs that nobody feeds any more, with their lanes: KILLED when last fed, tagged `partial`; how many."""
+        running = [run for run in self.search("attributes.status = 'RUNNING'") if LIVE in run.tags]
+        unfed = [run for run in running if not self.is_fed(run)]
+        for run in unfed:
+            for each in (*self.search(f"tags.mlflow.parentRunId = '{run.id}'"), run):
+                self.client.set_tag(each.id, PARTIAL, "true")
+                self.client.set_terminated(each.id, "KILLED", int(run.tags.get(HEARTBEAT, "0")) * 1000)
+        return len(unfed)
+
     def tags(self, run: Run) -> dict[str, str]:
         """All tags of a run but those that tell how far it is built."""
         tags = dict(run.tags) | {"seesaw.kind": run.kind, "fingerprint": run.fingerprint}
@@ -293,12 +324,7 @@ class Store:
 
     def fill(self, run_id: str, run: Run) -> None:
         """Params, curves, data, images, artifacts and table of a new run."""
-        from mlflow.entities import Metric, Param
-
-        params = [Param(key, value) for key, value in stored_params(run).items()]
-        metrics = [Metric(point.key, point.value, point.at, point.step) for point in finite(run.points)]
-        for some_params, some_metrics in calls(params, metrics):
-            self.client.log_batch(run_id, metrics=some_metrics, params=some_params)
+        self.log_points(run_id, run.points, stored_params(run))
         if run.data is not None:
             self.client.log_inputs(run_id, [dataset(run.data)])
         for image in run.images:
@@ -308,6 +334,14 @@ class Store:
         if run.table is not None:
             rows = [list(row) for row in zip(*run.table.values(), strict=True)]
             self.client.log_dict(run_id, {"columns": list(run.table), "data": rows}, TABLE)
+
+    def log_points(self, run_id: str, points: Iterable[Point], params: Mapping[str, str] | None = None) -> None:
+        """Points and params in as few calls as MLflow allows; what it holds already changes nothing."""
+        from mlflow.entities import Metric, Param
+
+        metrics = [Metric(point.key, point.value, point.at, point.step) for point in finite(points)]
+        for some_params, some_metrics in calls([Param(key, value) for key, value in (params or {}).items()], metrics):
+            self.client.log_batch(run_id, metrics=some_metrics, params=some_params)
 
     def log_image(self, run_id: str, image: Image) -> None:
         """One image under its key and step."""
@@ -330,7 +364,9 @@ class Store:
                 self.client.delete_run(each.id)
 
     def abandoned(self, run: Found) -> bool:
-        """Whether nobody builds this half-built run any more (the lock `sync` is held, so this checkout does not)."""
+        """Whether nobody builds or feeds this run any more (the lock `sync` is held, so this checkout builds nothing)."""
+        if LIVE in run.tags:
+            return not self.is_fed(run)
         builder, _, since = run.tags.get(BUILDING, "").rpartition(" ")
         return builder == self.builder or not since.isdigit() or time.time() - int(since) > PATIENCE
 
@@ -383,6 +419,17 @@ class Store:
         for path in orphans:
             shutil.rmtree(path)
         return len(orphans)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a file lock; a lock that does not exist is held by none."""
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def by_key(points: Iterable[Point]) -> dict[str, list[Point]]:
