@@ -144,12 +144,15 @@ def report() -> None:
 
 
 @app.command()
-def sync(verify: Annotated[bool, typer.Option("--verify", help="compare point by point")] = False) -> None:
+def sync(
+    verify: Annotated[bool, typer.Option("--verify", help="compare point by point")] = False,
+    all_revs: Annotated[bool, typer.Option("--all-revs", help="also what dvc.lock recorded before, from DVC's cache")] = False,
+) -> None:
     """Bring MLflow to show exactly what the outputs hold."""
     from stages import sync as node
 
     _, root = _begin()
-    typer.echo(node.sync(root, verify=verify))
+    typer.echo(node.sync(root, verify, lambda line: typer.echo(line, err=True), all_revs))
 
 
 @app.command()

@@ -6,14 +6,15 @@ nothing is done. Another projection of the same fingerprint: the new run is buil
 fingerprints stay: they are history.
 """
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from stages.draw import panels
 from stages.errors import SeesawError
-from stages.store import projection, scratch, tracking
+from stages.store import history, layout, projection, scratch, tracking
 from stages.store.projection import Result
 from stages.store.tracking import Found, Image, Run, Store
 
@@ -56,22 +57,37 @@ class Key:
         return sorted(tags["seed"] for tags in children if tags.get("projection") == self.projection) == sorted(self.lanes)
 
 
-def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | None = None) -> SyncSummary:
+def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | None = None, all_revs: bool = False) -> SyncSummary:
     """Show every variant under `root/results`, and their comparison, in the store that MLFLOW_TRACKING_URI names (default: sqlite).
 
     verify: compare whole runs point by point and build again what differs; otherwise tags are compared. `progress` hears the name of each
-    run built. Raises SeesawError when there is no result, or the store does not answer.
+    run built. all_revs: show also what the history of dvc.lock recorded and DVC's cache still holds; `progress` hears an estimate first.
+    Raises SeesawError when there is no result, or the store does not answer.
     """
     results, notes = projection.read_results(root)
-    if not results:
+    if not results and not all_revs:
         raise SeesawError(f"{root / 'results' / 'runs'} holds no finished result: run `dvc repro` first. {' '.join(notes)}".strip())
     scratch.sweep(root)
     with tracking.exclusive(root, "sync"):
         store = tracking.open_store(root)
         work = Work(store, SyncSummary(store.uri, store.experiment, notes=notes), verify, progress or str)
         with tracking.speaking(store.uri):
-            work.bring_everything(root, results)
+            if results:
+                work.bring_everything(root, results)
+            if all_revs:
+                work.bring_history(root, results)
     return work.summary
+
+
+def result_key(result: Result) -> Key:
+    """What identifies a variant's run."""
+    lanes = tuple(str(seed) for seed in result.run["seeds"])
+    return Key("variant", result.variant, result.run["fingerprint"], result.projection, lanes)
+
+
+def comparison_key(comparison: projection.Comparison) -> Key:
+    """What identifies a comparison's run."""
+    return Key("comparison", "comparison", comparison.digest, comparison.projection)
 
 
 def variant_plan(result: Result) -> Run:
@@ -90,25 +106,62 @@ class Work:
     summary: SyncSummary
     verify: bool
     progress: Callable[[str], object]
+    comparisons: set[str] = field(default_factory=set)  # digests of those that the workspace holds
 
     def bring_everything(self, root: Path, results: Sequence[Result]) -> None:
         """Variants, their comparison, the experiment's description and views; then what nobody needs any more goes."""
         self.summary.deleted += self.store.sweep()
         for result in results:
-            lanes = tuple(str(seed) for seed in result.run["seeds"])
-            key = Key("variant", result.variant, result.run["fingerprint"], result.projection, lanes)
-            self.summary.runs[result.variant] = self.bring(key, partial(variant_plan, result))
+            self.summary.runs[result.variant] = self.bring(result_key(result), partial(variant_plan, result))
         ended = self.store.end_unfed()
         self.summary.notes += (
             [f"{ended} runs of trainings that stopped without outputs were ended (KILLED, tagged partial)."] if ended else []
         )
         comparison = projection.read_comparison(root, results, self.summary.runs)
         if comparison is not None:
-            key = Key("comparison", "comparison", comparison.digest, comparison.projection)
-            self.bring(key, partial(projection.comparison_run, comparison))
+            self.comparisons.add(comparison.digest)
+            self.bring(comparison_key(comparison), partial(projection.comparison_run, comparison))
         self.store.describe(projection.experiment_tags(results, comparison))
         if self.verify or self.summary.created or self.summary.replaced or self.summary.deleted:
             self.store.clean_artifacts()
+
+    def bring_history(self, root: Path, present: Sequence[Result]) -> None:
+        """Results and comparisons that dvc.lock recorded before, from DVC's cache; the newest commit that holds a result decides."""
+        with tempfile.TemporaryDirectory() as folder:
+            past = history.read_past(root, present, Path(folder))
+            missing = [result for result in past.results if not self.is_shown(result_key(result))]
+            self.progress(
+                f"history: {len(past.commits)} states of dvc.lock hold {len(past.results)} results besides the present ones; "
+                f"{len(past.results) - len(missing)} are shown already, {len(missing)} to build: about {past.points_of(missing):,} points"
+            )
+            ids = {result.run["fingerprint"]: self.summary.runs[result.variant] for result in present}
+            for result in past.results:
+                try:
+                    ids[result.run["fingerprint"]] = self.bring(result_key(result), partial(history.readable, variant_plan, result))
+                except history.Unreadable as error:
+                    past.unreadable.append(str(error))
+            self.bring_comparisons(past, ids, history.Cache.of(root), Path(folder))
+        self.summary.notes += past.notes()
+
+    def bring_comparisons(self, past: history.Past, ids: Mapping[str, str], cache: history.Cache, folder: Path) -> None:
+        """Each comparison of the history whose results are all shown."""
+        seen: set[str] = set()
+        for commit in past.commits:
+            digest = commit.outs.get(layout.COMPARISON.as_posix())
+            results = [past.known[run] for run in commit.variants().values() if run in past.known]
+            if digest is None or digest in seen or len(results) < len(commit.variants()):
+                continue
+            seen.add(digest)
+            runs = {result.variant: ids[result.run["fingerprint"]] for result in results if result.run["fingerprint"] in ids}
+            gone = cache.lay(commit.files_of_all(), folder / "comparisons" / digest)
+            comparison = None if gone else projection.read_comparison(folder / "comparisons" / digest, results, runs)
+            if comparison is not None and comparison.digest not in self.comparisons:
+                self.bring(comparison_key(comparison), partial(projection.comparison_run, comparison))
+
+    def is_shown(self, key: Key) -> bool:
+        """Whether the store shows that run."""
+        runs = self.store.of(key.fingerprint)
+        return any(key.names(run, runs) for run in runs)
 
     def bring(self, key: Key, plan: Callable[[], Run]) -> str:
         """The id of the run of that key, built when missing; every other run of its fingerprint is deleted afterwards."""

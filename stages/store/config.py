@@ -166,6 +166,11 @@ def read_yaml(path: Path) -> Any:
         raise SeesawError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
 
 
+def read_lock(text: str) -> Any:
+    """A dvc.lock as plain values, by the fast loader where there is one: it was written by dvc, and may be large."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+
+
 def read_config(path: Path = Path("params.yaml")) -> Config:
     """params.yaml, checked whole; SeesawError names the first key that is wrong."""
     try:
