@@ -1,7 +1,6 @@
 """`seesaw run`: the pipeline as `dvc repro` runs it, then MLflow, then what came out on the terminal."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import SeesawError
-from stages.store import layout
+from stages.store import layout, processes
 from stages.store.config import Config
 from stages.store.files import read_json
 
@@ -32,8 +31,7 @@ def reproduce(root: Path, targets: Sequence[str]) -> None:
     """dvc repro, with this interpreter's folder first on PATH so that the stages find it."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    code = subprocess.run([sys.executable, "-m", "dvc", "repro", *targets], cwd=root, env=environment, check=False).returncode
-    if code != 0:
+    if processes.call([sys.executable, "-m", "dvc", "repro", *targets], root, environment) != 0:
         raise SeesawError("dvc repro did not finish; the lines above say why. Run the same command again: finished stages are kept")
 
 

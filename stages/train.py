@@ -50,7 +50,7 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
     """
     plan = make_plan(config, config.variant(name), root)
     scratch.sweep(root)
-    with scratch.held(plan.place, f"variant {name}"):
+    with scratch.held(plan.place, f"variant {name}", wait=scratch.ENDING):
         started = _started(plan.place)
         jobs = [_write_job(plan, config, index, root) for index in range(len(plan.groups))]
         progress = Progress(name, config.train.steps, len(plan.groups), quiet)
@@ -63,7 +63,7 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
 
 def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
     """The resolved variant, its fingerprint, its groups of lanes and its scratch folder."""
-    card = arrays.read_card(root)
+    card = arrays.checked_card(root)
     resolved = resolve(config, variant)
     names = {"key": variant.name, **{f"item.{kind}.name": resolved[kind]["name"] for kind in ("loss", "penalty", "constraint")}}
     code = identity.code_digests(root, identity.declared_code(root, "train", names))

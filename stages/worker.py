@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.errors import SeesawError
 from stages.game import cost, spec
 from stages.game.fork import continuation
 from stages.game.game import Game
@@ -120,8 +121,8 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
 
 def _keep(game: Game, checkpoints: Checkpoints) -> None:
     """The snapshot of this step, and beside it what going on from there needs."""
-    snapshots.write(checkpoints.snapshot(game.step), game.snapshot())
-    snapshots.write(checkpoints.continuation(game.step), continuation(game))
+    snapshots.seal(checkpoints.snapshot(game.step), game.snapshot())
+    snapshots.seal(checkpoints.continuation(game.step), continuation(game))
 
 
 def _count_cost(job: Job, shape: tuple[int, ...]) -> None:
@@ -195,4 +196,7 @@ def _stop_on_signals() -> Callable[[], bool]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    try:
+        sys.exit(main(sys.argv[1]))
+    except SeesawError as error:
+        sys.exit(str(error))

@@ -68,7 +68,10 @@ def digest(folder: Path) -> str:
     for name in (f"{part}{suffix}" for part in PARTS for suffix in ("", "_labels")):
         path = folder / f"{name}.npy"
         if path.exists():
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            try:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (ValueError, EOFError, OSError) as error:
+                raise SeesawError(f"{layout.PREPARED / path.name} is damaged ({error}): remove it and {REMEDY}") from None
             total.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode())
             for rows in chunked(array):
                 total.update(np.ascontiguousarray(rows).data)
@@ -85,6 +88,13 @@ def verify(root: Path = Path()) -> None:
     """SeesawError unless the arrays and labels have the digest that the card gives."""
     if digest(root / layout.PREPARED) != read_card(root)["digest"]:
         raise SeesawError(f"{layout.PREPARED} differs from its card: remove it and {REMEDY}")
+
+
+def checked_card(root: Path = Path()) -> dict[str, Any]:
+    """The card, once the arrays have its digest; a side project that was given only some of the parts is taken at its card's word."""
+    if all((root / layout.PREPARED / f"{part}.npy").exists() for part in PARTS):
+        verify(root)
+    return read_card(root)
 
 
 def part(name: str, root: Path = Path()) -> np.ndarray:

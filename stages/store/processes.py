@@ -3,14 +3,16 @@
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stages.errors import SeesawError
+from stages.store.parent import die_with_parent
 
 STOPPED = 75  # exit code of a worker that was asked to stop and did
 
@@ -38,6 +40,17 @@ def device() -> str:
     return given
 
 
+def call(command: Sequence[str], place: Path, environment: Mapping[str, str], out: IO[str] | None = None) -> int:
+    """A command's exit code. It ends with this process; Ctrl-C, which reaches it too, is waited for, so that it can save its work."""
+    parent = os.getpid()
+    process = subprocess.Popen(command, cwd=place, env=environment, stdout=out, preexec_fn=lambda: die_with_parent(parent))
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
 def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None:
     """`python -m MODULE JOB` for every job file, at most `workers()` at once; the first failure ends the others.
 
@@ -52,6 +65,8 @@ def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None
             while waiting and len(running) < slots and not stopping:
                 index, job = waiting.pop(0)
                 running[index] = _start(module, job)
+                if stopping:  # the signal came while this one was being started
+                    running[index].send_signal(signal.SIGTERM)
                 selector.register(running[index].stdout, selectors.EVENT_READ, index)  # type: ignore[arg-type]
             for key, _ in selector.select(timeout=1.0):
                 code = _read_one(key.fileobj, key.data, running, selector, show)
@@ -67,9 +82,11 @@ def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None
 
 
 def _start(module: str, job: Path) -> subprocess.Popen[bytes]:
+    """A group of its own: Ctrl-C on a terminal reaches a whole group, and with the signal passed on it would be the second one here."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": _code_path()}
+    command = [sys.executable, "-m", module, str(job)]
     with (job.parent / "stderr.txt").open("wb") as errors:
-        return subprocess.Popen([sys.executable, "-m", module, str(job)], stdout=subprocess.PIPE, stderr=errors, env=environment)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, process_group=0)
 
 
 def _code_path() -> str:
@@ -94,7 +111,8 @@ def _read_one(
 def _failed(index: int, code: int | None, job: Path) -> SeesawError:
     path = job.parent / "stderr.txt"
     tail = path.read_text(errors="replace").strip().splitlines()[-1:]
-    return SeesawError(f"worker {index} ended with {code}: {' '.join(tail) or 'no message'} (whole text: {path})")
+    said = " ".join(tail) or ("no message; the disk is full" if shutil.disk_usage(path.parent).free < 1 << 16 else "no message")
+    return SeesawError(f"worker {index} ended with {code}: {said} (whole text: {path})")
 
 
 def _forward_signals(running: Mapping[int, subprocess.Popen[bytes]]) -> list[int]:
