@@ -23,7 +23,7 @@ from stages.game.spec import Variant
 from stages.store import arrays, identity, layout, places, processes, records, scratch, tensors
 from stages.store.config import Config
 from stages.store.curves import write_curves
-from stages.store.files import read_json, write_json
+from stages.store.files import read_json, read_json_or, write_json
 from stages.store.records import Block
 
 STOPPED = "stopped; a checkpoint stands. `dvc repro` (or `make run`) goes on from there"
@@ -92,7 +92,7 @@ def _started(place: Path) -> dict[str, Any]:
     """When this result was first begun and how often it was taken up again; kept in scratch over kills."""
     path = place / "started.json"
     now = time.time_ns() // 1_000_000
-    known = read_json(path, "") if path.exists() else {"started_at": now, "resumes": -1}
+    known = read_json_or(path, {"started_at": now, "resumes": -1})
     known["resumes"] += 1
     write_json(path, known)
     return known

@@ -26,7 +26,7 @@ from stages.game.game import Game
 from stages.game.steps import Batches, Turn
 from stages.observer import Material, Observer
 from stages.store import snapshots
-from stages.store.files import write_json
+from stages.store.files import read_json_or, write_json
 from stages.store.parent import die_with_parent
 from stages.store.processes import STOPPED
 from stages.store.records import Block, Column
@@ -128,7 +128,7 @@ def _keep(game: Game, checkpoints: Checkpoints) -> None:
 def _count_cost(job: Job, shape: tuple[int, ...]) -> None:
     """What one lane's generator step costs, counted on a throw-away game; kept beside the checkpoints."""
     path = Path(job.place) / "cost.json"
-    if path.exists():
+    if read_json_or(path, None) is not None:
         return
     game = Game(spec.variant(job.variant), shape, job.latent, job.batch, job.steps, [0])
     counted = {"samples_per_step": cost.samples_per_step(game), "parameters": cost.parameters(game)}

@@ -61,6 +61,14 @@ def read_json(path: Path, remedy: str) -> Any:
         raise SeesawError(f"{path} is damaged ({error}): {remedy}") from None
 
 
+def read_json_or(path: Path, otherwise: Any) -> Any:
+    """The content of a JSON file that can be made again at no cost; `otherwise` where it is missing or broken."""
+    try:
+        return read_json(path, "")
+    except SeesawError:
+        return otherwise
+
+
 def sha256_file(path: Path) -> str:
     """sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:

@@ -56,7 +56,7 @@ def save_blocks(path: Path, blocks: Mapping[str, Block]) -> None:
 def load_blocks(path: Path) -> dict[str, Block]:
     """What `save_blocks` wrote; SeesawError when it is damaged (every member's checksum is verified)."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             tables = dict.fromkeys(name.partition("/")[0] for name in saved.files)
             return {table: _block(*(saved[f"{table}/{part}"] for part in PARTS)) for table in tables}
     except DAMAGED as error:

@@ -23,7 +23,7 @@ import psutil
 import yaml
 
 PARAMS = projects.TINY.replace("steps: 20", "steps: 300").replace("seeds: 2", "seeds: 4").replace("items: 600", "items: 300")
-CHECKPOINT_SECONDS = 0.2
+CHECKPOINT_SECONDS = 0.1
 ENDS_WITHIN = 120.0  # seconds in which what is left of a killed run must have ended, on a busy machine
 STARTS = re.compile(r"Running stage '([^']+)'")
 TRAIN_ONLY = ("checkpoint",)
@@ -159,9 +159,9 @@ def rewind(folder: Path, lock: Mapping[str, Any], node: str) -> None:
             _remove(folder / out["path"])
     for out in lock["stages"][node].get("outs", []):
         _forget(folder / ".dvc/cache/files/md5", out["md5"])
-    for path in (folder / ".dvc/cache/runs").rglob("*"):
+    for path in list((folder / ".dvc/cache/runs").rglob("*")):
         if path.is_file() and yaml.safe_load(path.read_text())["cmd"] == lock["stages"][node]["cmd"]:
-            path.unlink()
+            _remove(path.parent)  # with the folder of its key: dvc fails on an empty one
     _remove(folder / ".seesaw/scratch")
 
 
@@ -234,10 +234,17 @@ def _worker(folder: Path, kill: Kill, whole: Template, process: subprocess.Popen
 
 def _checkpoint(folder: Path, kill: Kill, whole: Template, process: subprocess.Popen[str]) -> bool:
     """Everything, while a checkpoint is written: its temporary file stands beside the place it is for."""
-    after = time.monotonic() + kill.moment * 0.5 * whole.seconds.get(kill.node, 4.0)
+    time.sleep(kill.moment * 0.5 * whole.seconds.get(kill.node, 4.0))
     while process.poll() is None:
-        if time.monotonic() > after and _half_written(folder):
-            return _signal(living(folder), signal.SIGKILL)
+        known = sorted((one.pid for one in living(folder)), reverse=True)  # workers first
+        places = list(_groups(folder))
+        for _ in range(300):
+            if any(entry.name.startswith(".state-") for place in places for entry in os.scandir(place)):
+                for pid in known:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                return bool(known)
+            time.sleep(0.0002)
     return False
 
 
