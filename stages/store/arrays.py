@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from stages.store import layout
 from stages.store.files import read_json
 
 PARTS = ("train", "validation", "test")
+BROKEN = (ValueError, EOFError, OSError, SyntaxError, TokenError)  # what NumPy raises on a file that is no array: its header is Python
 REMEDY = "run `dvc repro prepare`"
 CHUNK_BYTES = 1 << 24
 
@@ -70,7 +72,7 @@ def digest(folder: Path) -> str:
         if path.exists():
             try:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (ValueError, EOFError, OSError) as error:
+            except BROKEN as error:
                 raise SeesawError(f"{layout.PREPARED / path.name} is damaged ({error}): remove it and {REMEDY}") from None
             total.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode())
             for rows in chunked(array):
@@ -115,7 +117,7 @@ def _load(root: Path, file: str, name: str) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise SeesawError(f"{layout.PREPARED / path.name} is missing: {REMEDY}") from None
-    except (ValueError, EOFError, OSError) as error:
+    except BROKEN as error:
         raise SeesawError(f"{layout.PREPARED / path.name} is damaged ({error}): remove it and {REMEDY}") from None
     expected = read_card(root)["counts"][name]
     if len(array) != expected:
