@@ -1,5 +1,6 @@
 """The command line: each command is a few lines, and imports torch or mlflow only when it runs."""
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -19,6 +20,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+FREE, ALLOW = "free space, then run the same command again", "mend its permissions, then run the same command again"
+STORAGE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FREE),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO), ALLOW),
+}
 Name = Annotated[str, typer.Argument(help="a variant of params.yaml")]
 Pairs = Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")]
 Again = Annotated[bool, typer.Option("--sensitivity", help="instead: the best again at other rates, and in a second space")]
@@ -32,6 +38,11 @@ def main() -> None:
         app()
     except SeesawError as error:
         sys.stderr.write(f"seesaw: {error}\n")
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        sys.stderr.write(f"seesaw: {error.filename or 'a file'} cannot be read or written ({error.strerror}): {STORAGE[error.errno]}\n")
         sys.exit(1)
 
 

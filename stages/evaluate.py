@@ -69,7 +69,7 @@ def evaluate(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
 
 def prepare_setting(evaluate: Evaluate, root: Path) -> Setting:
     """Reads the prepared data, encodes it and makes its judge; a test part that is too small raises SeesawError."""
-    card = arrays.read_card(root)
+    card = arrays.checked_card(root)
     described, program = dict(card["features"]), None
     if described["name"] == "file":
         program, described["digest"] = programs.load(evaluate, root)

@@ -19,6 +19,7 @@ from stages.store.datasets._parts import Parts, deal, finish_images, finish_vect
 from stages.store.datasets._stream import Scaling, Stream
 from stages.store.files import write_json
 
+ENDING = 10.0  # seconds in which what is left of a killed run has ended
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
 
 
@@ -102,7 +103,7 @@ def _locked(root: Path) -> Iterator[None]:
     path = root / ".seesaw" / "prepare.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=ENDING):
             yield
     except Timeout:
         raise SeesawError("another prepare is writing data/prepared: wait until it has ended, then run this again") from None

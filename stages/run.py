@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import SeesawError
-from stages.store import layout, pipeline
+from stages.store import layout, pipeline, processes
 from stages.store.config import Config
 from stages.store.files import read_json
 
@@ -68,7 +67,7 @@ def reproduce(root: Path, targets: Sequence[str], options: Options = Options()) 
     """dvc repro, with this interpreter's folder first on PATH so that stages find it; it speaks on standard error where JSON is asked."""
     command = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if options.quiet else []), *targets]
     out = sys.stderr if options.as_json else None
-    if subprocess.run(command, cwd=root, env=pipeline.environment(), check=False, stdout=out).returncode != 0:
+    if processes.call(command, root, pipeline.environment(), out) != 0:
         raise SeesawError("dvc repro did not finish; the lines above say why. Run the same command again: finished stages are kept")
 
 

@@ -24,7 +24,7 @@ from stages.game.spec import Variant
 from stages.store import arrays, feed, identity, layout, places, processes, records, scratch, tensors
 from stages.store.config import Config
 from stages.store.curves import write_curves
-from stages.store.files import read_json, write_json
+from stages.store.files import read_json, read_json_or, write_json
 from stages.store.records import Block
 
 STOPPED = "stopped; a checkpoint stands. `dvc repro` (or `make run`) goes on from there"
@@ -51,7 +51,7 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
     """
     plan = make_plan(config, config.variant(name), root)
     scratch.sweep(root)
-    with scratch.held(plan.place, f"variant {name}"):
+    with scratch.held(plan.place, f"variant {name}", wait=scratch.ENDING):
         started = _started(plan.place)
         jobs = [_write_job(plan, config, index, root) for index in range(len(plan.groups))]
         progress = Progress(name, config.train.steps, len(plan.groups), quiet, seeds=plan.groups)
@@ -67,7 +67,7 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
 
 def make_plan(config: Config, variant: Variant, root: Path) -> Plan:
     """The resolved variant, its fingerprint, its groups of lanes and its scratch folder."""
-    card = arrays.read_card(root)
+    card = arrays.checked_card(root)
     resolved = resolve(config, variant)
     names = {"key": variant.name, **{f"item.{kind}.name": resolved[kind]["name"] for kind in ("loss", "penalty", "constraint")}}
     code = identity.code_digests(root, identity.declared_code(root, "train", names))
@@ -96,7 +96,7 @@ def _started(place: Path) -> dict[str, Any]:
     """When this result was first begun and how often it was taken up again; kept in scratch over kills."""
     path = place / "started.json"
     now = time.time_ns() // 1_000_000
-    known = read_json(path, "") if path.exists() else {"started_at": now, "resumes": -1}
+    known = read_json_or(path, {"started_at": now, "resumes": -1})
     known["resumes"] += 1
     write_json(path, known)
     return known

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.errors import SeesawError
 from stages.game import cost, spec
 from stages.game.fork import continuation
 from stages.game.game import Game
@@ -26,7 +27,7 @@ from stages.game.steps import Batches, Turn
 from stages.measure.step import auc, norms
 from stages.observer import Material, Observer
 from stages.store import snapshots
-from stages.store.files import write_json
+from stages.store.files import read_json_or, write_json
 from stages.store.parent import die_with_parent
 from stages.store.processes import STOPPED
 from stages.store.records import Block, Column
@@ -122,14 +123,14 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
 
 def _keep(game: Game, checkpoints: Checkpoints) -> None:
     """The snapshot of this step, and beside it what going on from there needs."""
-    snapshots.write(checkpoints.snapshot(game.step), game.snapshot())
-    snapshots.write(checkpoints.continuation(game.step), continuation(game))
+    snapshots.seal(checkpoints.snapshot(game.step), game.snapshot())
+    snapshots.seal(checkpoints.continuation(game.step), continuation(game))
 
 
 def _count_cost(job: Job, shape: tuple[int, ...]) -> None:
     """What one lane's generator step costs, counted on a throw-away game; kept beside the checkpoints."""
     path = Path(job.place) / "cost.json"
-    if path.exists():
+    if read_json_or(path, None) is not None:
         return
     game = Game(spec.variant(job.variant), shape, job.latent, job.batch, job.steps, [0])
     counted = {"samples_per_step": cost.samples_per_step(game), "parameters": cost.parameters(game)}
@@ -206,4 +207,7 @@ def _stop_on_signals() -> Callable[[], bool]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    try:
+        sys.exit(main(sys.argv[1]))
+    except SeesawError as error:
+        sys.exit(str(error))

@@ -69,7 +69,7 @@ def read_case(config: Config, variant: str, root: Path) -> Case:
     """All inputs; SeesawError for a file that is missing, damaged or of other data."""
     remedy = f"run `dvc repro train@{variant}`"
     run = read_json(root / layout.run(variant), remedy)
-    card = arrays.read_card(root)
+    card = arrays.checked_card(root)
     if run["data"]["digest"] != card["digest"]:
         raise SeesawError(f"{variant} was trained on other data than {layout.PREPARED} holds: {remedy}")
     known = records.read(root / layout.records(variant))

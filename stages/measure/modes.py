@@ -46,5 +46,7 @@ def reverse_kl(modes: Tensor, weights: Tensor) -> float | None:
 
 def modes_expected(weights: Tensor, n: int, at_least: int = 1) -> float:
     """Expected number of modes with at least `at_least` of n samples of the real distribution: `Σ_k P(Binomial(n, w_k) ≥ at_least)`."""
+    if n < at_least:
+        return 0.0
     shares = weights.double() / weights.double().sum()
     return float(bdtrc(at_least - 1, n, shares.numpy()).sum())

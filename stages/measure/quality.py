@@ -169,7 +169,9 @@ class Panel:
         """Jackknife standard error, over blocks of real items, of each metric that reads them; None where it has no value."""
         pairs = reduced(self.halves) if self.kept is None else self.kept
         left_out = [average([compared(half, fake) for half in pair]) for pair in pairs]
-        return {name: _of_all([one[name] for one in left_out], jackknife_error, 2) for name in (left_out[0] if left_out else {})}
+        if not left_out:
+            return dict.fromkeys(compared(self.halves[0], fake))
+        return {name: _of_all([one[name] for one in left_out], jackknife_error, 2) for name in left_out[0]}
 
 
 def reduced(halves: tuple[Cloud, Cloud]) -> Iterator[tuple[Cloud, Cloud]]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from stages.store import layout
 from stages.store.files import read_json
 
 PARTS = ("train", "validation", "test")
+BROKEN = (ValueError, EOFError, OSError, SyntaxError, TokenError)  # what NumPy raises on a file that is no array: its header is Python
 REMEDY = "run `dvc repro prepare`"
 CHUNK_BYTES = 1 << 24
 
@@ -68,7 +70,10 @@ def digest(folder: Path) -> str:
     for name in (f"{part}{suffix}" for part in PARTS for suffix in ("", "_labels")):
         path = folder / f"{name}.npy"
         if path.exists():
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            try:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            except BROKEN as error:
+                raise SeesawError(f"{layout.PREPARED / path.name} is damaged ({error}): remove it and {REMEDY}") from None
             total.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode())
             for rows in chunked(array):
                 total.update(np.ascontiguousarray(rows).data)
@@ -85,6 +90,13 @@ def verify(root: Path = Path()) -> None:
     """SeesawError unless the arrays and labels have the digest that the card gives."""
     if digest(root / layout.PREPARED) != read_card(root)["digest"]:
         raise SeesawError(f"{layout.PREPARED} differs from its card: remove it and {REMEDY}")
+
+
+def checked_card(root: Path = Path()) -> dict[str, Any]:
+    """The card, once the arrays have its digest; a side project that was given only some of the parts is taken at its card's word."""
+    if all((root / layout.PREPARED / f"{part}.npy").exists() for part in PARTS):
+        verify(root)
+    return read_card(root)
 
 
 def part(name: str, root: Path = Path()) -> np.ndarray:
@@ -105,7 +117,7 @@ def _load(root: Path, file: str, name: str) -> np.ndarray:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise SeesawError(f"{layout.PREPARED / path.name} is missing: {REMEDY}") from None
-    except (ValueError, EOFError, OSError) as error:
+    except BROKEN as error:
         raise SeesawError(f"{layout.PREPARED / path.name} is damaged ({error}): remove it and {REMEDY}") from None
     expected = read_card(root)["counts"][name]
     if len(array) != expected:

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
-from stages.errors import SeesawError
+from stages.errors import SeesawError, printable
 from stages.game.spec import Part, Player, Rules, Tuned, Variant
 from stages.store import catalogue
 
@@ -176,7 +176,7 @@ def read_config(path: Path = Path("params.yaml")) -> Config:
     try:
         return parse(read_yaml(path))
     except SeesawError as error:
-        message = str(error)
+        message = printable(str(error))  # a key may hold a line end
         raise SeesawError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
 

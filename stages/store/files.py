@@ -14,19 +14,30 @@ from stages.errors import SeesawError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and is removed when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """A temporary path beside `path` that takes its place when the block ends well, and is removed when it does not.
+
+    SeesawError when the disk is full, the folder may not be written to, or the like; what stood at `path` before stands still.
+    """
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error.strerror or str(error)) from error
+
+
+def unwritable(path: Path, why: str) -> SeesawError:
+    """The error for a file that could not be written."""
+    return SeesawError(f"{path} cannot be written ({why}): free space or mend permissions, then run the same command again")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -48,6 +59,14 @@ def read_json(path: Path, remedy: str) -> Any:
         raise SeesawError(f"{path} is missing: {remedy}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise SeesawError(f"{path} is damaged ({error}): {remedy}") from None
+
+
+def read_json_or(path: Path, otherwise: Any) -> Any:
+    """The content of a JSON file that can be made again at no cost; `otherwise` where it is missing or broken."""
+    try:
+        return read_json(path, "")
+    except SeesawError:
+        return otherwise
 
 
 def sha256_file(path: Path) -> str:

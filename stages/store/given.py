@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.errors import SeesawError
+from stages.store.arrays import BROKEN
 from stages.store.config import Data
 from stages.store.datasets import open_stream
 
@@ -37,7 +38,7 @@ def _items(data: Data, card: Mapping[str, Any], path: Path, root: Path) -> np.nd
     if path.suffix == ".npy":
         try:
             loaded: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+        except BROKEN as error:
             raise SeesawError(f"{path} is not an .npy array ({error})") from None
         return loaded
     if card["kind"] != "image":

@@ -3,14 +3,16 @@
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stages.errors import SeesawError
+from stages.store.parent import die_with_parent
 
 STOPPED = 75  # exit code of a worker that was asked to stop and did
 
@@ -36,6 +38,17 @@ def device() -> str:
     if given not in ("cpu", "cuda"):
         raise SeesawError(f"SEESAW_DEVICE is {given!r}: cpu or cuda is needed")
     return given
+
+
+def call(command: Sequence[str], place: Path, environment: Mapping[str, str], out: IO[str] | None = None) -> int:
+    """A command's exit code. It ends with this process; Ctrl-C, which reaches it too, is waited for, so that it can save its work."""
+    parent = os.getpid()
+    process = subprocess.Popen(command, cwd=place, env=environment, stdout=out, preexec_fn=lambda: die_with_parent(parent))
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None:
@@ -98,7 +111,8 @@ def _read_one(
 def _failed(index: int, code: int | None, job: Path) -> SeesawError:
     path = job.parent / "stderr.txt"
     tail = path.read_text(errors="replace").strip().splitlines()[-1:]
-    return SeesawError(f"worker {index} ended with {code}: {' '.join(tail) or 'no message'} (whole text: {path})")
+    said = " ".join(tail) or ("no message; the disk is full" if shutil.disk_usage(path.parent).free < 1 << 16 else "no message")
+    return SeesawError(f"worker {index} ended with {code}: {said} (whole text: {path})")
 
 
 def _forward_signals(running: Mapping[int, subprocess.Popen[bytes]]) -> list[int]:

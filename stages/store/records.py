@@ -3,6 +3,8 @@
 Not every measure is taken at every step. Measures taken at the same steps form one regular table; a file holds several tables.
 """
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from stages.errors import SeesawError
 from stages.store.files import replacing
 
 Column = tuple[str, str]  # (measure, layer); layer "" is the whole lane
+DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError, AttributeError)
 PARTS = ("columns", "steps", "at", "values")
 
 
@@ -51,10 +54,13 @@ def save_blocks(path: Path, blocks: Mapping[str, Block]) -> None:
 
 
 def load_blocks(path: Path) -> dict[str, Block]:
-    """What `save_blocks` wrote."""
-    with np.load(path, allow_pickle=False) as saved:
-        tables = dict.fromkeys(name.partition("/")[0] for name in saved.files)
-        return {table: _block(*(saved[f"{table}/{part}"] for part in PARTS)) for table in tables}
+    """What `save_blocks` wrote; SeesawError when it is damaged (every member's checksum is verified)."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            tables = dict.fromkeys(name.partition("/")[0] for name in saved.files)
+            return {table: _block(*(saved[f"{table}/{part}"] for part in PARTS)) for table in tables}
+    except DAMAGED as error:
+        raise SeesawError(f"{path} is damaged ({' '.join(str(error).split())}): run `dvc repro` to train it again") from None
 
 
 def _block(columns: np.ndarray, steps: np.ndarray, at: np.ndarray, values: np.ndarray) -> Block:

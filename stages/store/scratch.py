@@ -2,10 +2,12 @@
 
 The folder's name holds the fingerprint, the torch version and the kind of device, because only then are the bits the same.
 A checkpoint is a file of named tensors and, beside it, the records since the one before; it counts once its own name stands, so a kill
-at any moment leaves the previous one valid. The two newest are kept: one that is damaged falls back to the other.
+at any moment leaves the previous one valid. The two newest are kept. Every file carries its digest and is read before a run goes on: where
+one is damaged, the newest checkpoint from before that file's step is taken, or the beginning, and the steps between are played again.
 """
 
 import hashlib
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from stages.store.files import read_json
 from stages.store.records import Block, load_blocks, save_blocks
 
 KEPT = 2
+ENDING = 10.0  # seconds in which what is left of a killed run has saved its work and ended
 
 
 def folder(scratch: Path, fingerprint: str, torch_version: str, device: str) -> Path:
@@ -58,25 +61,39 @@ class Checkpoints:
         """Records (by table) first, then the state: a state on disk vouches for every record before it."""
         if blocks:
             save_blocks(self._records(step), blocks)
-        tensors.write(self._state(step), state)
+        tensors.seal(self._state(step), state)
         for old in self._steps()[:-KEPT]:
             self._state(old).unlink(missing_ok=True)
 
     def latest(self) -> tuple[int, dict[str, np.ndarray]] | None:
-        """The newest checkpoint that can be read, with its step; records after it are dropped, to be made again."""
+        """The newest checkpoint that is whole with all that lies before it, and its step; what comes after it is dropped."""
+        damaged = self.first_damage()
         for step in reversed(self._steps()):
-            try:
-                state = tensors.read(self._state(step))
-            except SeesawError:
-                self._state(step).unlink()  # damaged: the one before it is used, and the steps between are played again
-                continue
-            for path in self.place.glob("records-*.npz"):
-                if _step_of(path) > step:
-                    path.unlink()
-            return step, state
-        for path in self.place.glob("records-*.npz"):
-            path.unlink()
+            state = _sound(self._state(step)) if step < damaged else None
+            if state is not None:
+                self._drop_after(step)
+                return step, state
+            self._state(step).unlink()
+        self._drop_after(-1)
         return None
+
+    def first_damage(self) -> float:
+        """The step of the first file beside the states that cannot be read as it was written; infinity where all are whole."""
+        return min((_step_of(path) for path in self._beside() if not _readable(path)), default=math.inf)
+
+    def damaged_states(self) -> list[Path]:
+        """States that cannot be read as they were written."""
+        return [path for path in map(self._state, self._steps()) if _sound(path) is None]
+
+    def _beside(self) -> list[Path]:
+        """Records, snapshots and what goes with them."""
+        named = [path for suffix in ("npz", "safetensors") for path in self.place.glob(f"[!.]*-[0-9]*.{suffix}")]
+        return sorted(path for path in named if not path.name.startswith("state-"))
+
+    def _drop_after(self, step: int) -> None:
+        for path in self._beside():
+            if _step_of(path) > step:
+                path.unlink()
 
     def blocks(self) -> dict[str, Block]:
         """Every record so far, by table, each in order."""
@@ -108,6 +125,22 @@ class Checkpoints:
 
 def _step_of(path: Path) -> int:
     return int(path.stem.rsplit("-", 1)[1])
+
+
+def _readable(path: Path) -> bool:
+    try:
+        load_blocks(path) if path.suffix == ".npz" else tensors.read(path)
+    except SeesawError:
+        return False
+    return True
+
+
+def _sound(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a file; None when it is damaged."""
+    try:
+        return tensors.read(path)
+    except SeesawError:
+        return None
 
 
 def sweep(root: Path) -> list[Path]:

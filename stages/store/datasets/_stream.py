@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from stages.errors import printable
+
 BATCH_BYTES = 1 << 22  # a batch holds about this much, so that memory does not grow with the data
 LARGEST_ITEM = 1 << 28  # bytes of one item: a header that promises more is refused before anything is allocated
 
@@ -73,4 +75,4 @@ def chunks(total: int, size: int = 4096) -> Iterator[tuple[int, int]]:
 
 def shown(name: str) -> str:
     """A file's name on one line: what cannot be printed is escaped."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in name)
+    return printable(name)

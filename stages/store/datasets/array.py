@@ -11,6 +11,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from stages.errors import SeesawError
+from stages.store.arrays import BROKEN
 from stages.store.config import Data, listing
 from stages.store.datasets import _paths
 from stages.store.datasets._stream import LARGEST_ITEM, Batch, Stream, rows_per_batch, shown
@@ -117,7 +118,7 @@ def _open(path: Path) -> tuple[Array, Array | None]:
 def _guarded(path: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, *BROKEN) as error:
         raise SeesawError(f"{shown(path.name)} is no readable NumPy file ({shown(str(error))}): save it again") from None
 
 
