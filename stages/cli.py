@@ -162,6 +162,25 @@ def ui(port: int = 5000) -> None:
 
 
 @app.command()
+def promote() -> None:
+    """Let the best variant challenge the champion: exit code 0 promoted, 10 kept, 20 nothing to compare."""
+    from stages import promote as node
+
+    decision = node.promote(*_begin())
+    typer.echo(decision)
+    sys.exit(decision.code)
+
+
+@app.command()
+def rollback() -> None:
+    """Put the previous champion back."""
+    from stages import promote as node
+
+    _, root = _begin()
+    typer.echo(node.rollback(root))
+
+
+@app.command()
 def run(targets: Annotated[list[str] | None, typer.Argument(help="stages, as for dvc repro")] = None) -> None:
     """`dvc repro`, then `sync`, then the verdict table."""
     from stages import run as whole
