@@ -19,6 +19,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+Of = Annotated[str, typer.Option("--variant", help="a variant of params.yaml, or champion")]
+Lane = Annotated[int | None, typer.Option(help="its seed; else the deployed lane, or the variant's of median validation score")]
 Name = Annotated[str, typer.Argument(help="a variant of params.yaml")]
 Pairs = Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")]
 Again = Annotated[bool, typer.Option("--sensitivity", help="instead: the best again at other rates, and in a second space")]
@@ -178,6 +180,42 @@ def rollback() -> None:
 
     _, root = _begin()
     typer.echo(node.rollback(root))
+
+
+@app.command()
+def sample(
+    target: Annotated[Path, typer.Option("-o", "--output", help=".png or .npy")] = Path("samples.png"),
+    n: Annotated[int, typer.Option("-n", help="how many")] = 64,
+    seed: int = 0,
+    variant: Of = "champion",
+    lane: Lane = None,
+) -> None:
+    """Draw from the champion, or from a variant."""
+    from stages import sample as node
+
+    typer.echo(node.sample(*_begin(), target, n, seed, variant, lane))
+
+
+@app.command()
+def export(
+    variant: Annotated[str, typer.Argument(help="a variant of params.yaml, or champion")] = "champion",
+    form: Annotated[str, typer.Option("--format", help="pt2 or onnx")] = "pt2",
+    target: Annotated[Path | None, typer.Option("-o", "--output")] = None,
+    lane: Lane = None,
+) -> None:
+    """Write a generator for other programs: noise [n, latent] to samples."""
+    from stages import sample as node
+
+    typer.echo(node.export(*_begin(), variant, form, target, lane))
+
+
+@app.command()
+def retrain() -> None:
+    """The whole scheduled job: restore, run, push, sync, gate, propose; exit codes as for promote."""
+    from stages import retrain as whole
+
+    decision = whole.retrain(*_begin())
+    sys.exit(decision.code)
 
 
 @app.command()

@@ -18,7 +18,6 @@ NODES = {
     "sync",
     "promote",
     "sample",
-    "export",
     "retrain",
     "run",
     "ui",
