@@ -25,6 +25,8 @@ STORAGE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FREE),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO), ALLOW),
 }
+Of = Annotated[str, typer.Option("--variant", help="a variant of params.yaml, or champion")]
+Lane = Annotated[int | None, typer.Option(help="its seed; else the deployed lane, or the variant's of median validation score")]
 Name = Annotated[str, typer.Argument(help="a variant of params.yaml")]
 Pairs = Annotated[int, typer.Option("--aa", help="instead: compare that many pairs of equal arms")]
 Again = Annotated[bool, typer.Option("--sensitivity", help="instead: the best again at other rates, and in a second space")]
@@ -173,6 +175,61 @@ def ui(port: int = 5000) -> None:
 
     _, root = _begin()
     node.ui(root, port)
+
+
+@app.command()
+def promote() -> None:
+    """Let the best variant challenge the champion: exit code 0 promoted, 10 kept, 20 nothing to compare."""
+    from stages import promote as node
+
+    decision = node.promote(*_begin())
+    typer.echo(decision)
+    sys.exit(decision.code)
+
+
+@app.command()
+def rollback() -> None:
+    """Put the previous champion back."""
+    from stages import promote as node
+
+    _, root = _begin()
+    typer.echo(node.rollback(root))
+
+
+@app.command()
+def sample(
+    target: Annotated[Path, typer.Option("-o", "--output", help=".png or .npy")] = Path("samples.png"),
+    n: Annotated[int, typer.Option("-n", help="how many")] = 64,
+    seed: int = 0,
+    variant: Of = "champion",
+    lane: Lane = None,
+) -> None:
+    """Draw from the champion, or from a variant."""
+    from stages import sample as node
+
+    typer.echo(node.sample(*_begin(), target, n, seed, variant, lane))
+
+
+@app.command()
+def export(
+    variant: Annotated[str, typer.Argument(help="a variant of params.yaml, or champion")] = "champion",
+    form: Annotated[str, typer.Option("--format", help="pt2 or onnx")] = "pt2",
+    target: Annotated[Path | None, typer.Option("-o", "--output")] = None,
+    lane: Lane = None,
+) -> None:
+    """Write a generator for other programs: noise [n, latent] to samples."""
+    from stages import sample as node
+
+    typer.echo(node.export(*_begin(), variant, form, target, lane))
+
+
+@app.command()
+def retrain() -> None:
+    """The whole scheduled job: restore, run, push, sync, gate, propose; exit codes as for promote."""
+    from stages import retrain as whole
+
+    decision = whole.retrain(*_begin())
+    sys.exit(decision.code)
 
 
 @app.command()

@@ -1,10 +1,9 @@
 """The node `evaluate@v`: every snapshot's samples judged against held-out data. It reads no records, no logits, no diagnosis."""
 
 import dataclasses
-import hashlib
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +13,21 @@ from torch import Tensor, nn
 
 from stages.errors import SeesawError
 from stages.game import restore
+from stages.judging import Setting, encode, lane_draws, noise, prepare_setting, seed_of, stream
 from stages.measure.baseline import gaussian_mixture
 from stages.measure.classifier import one_thread
-from stages.measure.features import Encoded, Extractor, extractor
-from stages.measure.judge import Judge, floor, full, judge, quick, reference, validation_score
-from stages.measure.quality import METRICS, Measured, joined
-from stages.store import arrays, given, layout, programs, snapshots
-from stages.store.config import Config, Evaluate
+from stages.measure.features import Encoded
+from stages.measure.judge import floor, full, quick, reference, validation_score
+from stages.measure.quality import METRICS, Measured
+from stages.store import arrays, given, layout, snapshots
+from stages.store.config import Config
 from stages.store.files import read_json, write_json
 
 PRIMARY = "frechet"
 GENERATORS = {"raw": "generator", "ema": "ema"}
-NUMBERS = 1 << 22  # in one batch of samples of all lanes
-ENCODED = 10_000  # train items, at most, that memorisation is looked for in
-TESTED = 50_000  # test items, at most
 BASELINE_DRAWS = 4
 COLUMNS = 8  # samples of each lane in a picture
 POINTS = 512  # of each lane in a scatter
-
-Lanes = list[Encoded | None]  # None: a lane whose samples are not all finite
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What depends on the data and on `evaluate` alone."""
-
-    evaluate: Evaluate
-    card: Mapping[str, Any]
-    extract: Extractor
-    features: dict[str, Any]  # name and digest
-    judge: Judge
 
 
 def evaluate(config: Config, variant: str, root: Path = Path()) -> dict[str, Any]:
@@ -65,67 +49,6 @@ def evaluate(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
     write_json(root / layout.scores(variant), scores)
     write_json(root / layout.metrics(variant), headline(scores))
     return scores
-
-
-def prepare_setting(evaluate: Evaluate, root: Path) -> Setting:
-    """Reads the prepared data, encodes it and makes its judge; a test part that is too small raises SeesawError."""
-    card = arrays.checked_card(root)
-    described, program = dict(card["features"]), None
-    if described["name"] == "file":
-        program, described["digest"] = programs.load(evaluate, root)
-    weighted = described["name"] in ("classifier", "random")
-    tensors = snapshots.read(root / layout.PREPARED / "features.safetensors", arrays.REMEDY) if weighted else {}
-    extract = extractor(card, tensors, program)
-    order = np.random.default_rng(list(_seed(evaluate.seed, "train").to_bytes(8, "little")))
-    parts = {name: arrays.part(name, root) for name in arrays.PARTS}
-    if len(parts["train"]) > ENCODED:
-        parts["train"] = parts["train"][np.sort(order.choice(len(parts["train"]), ENCODED, replace=False))]
-    train, validation, test = (encode(extract, parts[name][:TESTED]) for name in arrays.PARTS)
-    try:
-        made = judge(train, validation, test, extract.weights, card["kind"] == "vector", evaluate.samples, _stream(evaluate.seed, "halves"))
-    except ValueError as error:
-        raise SeesawError(f"nothing can be judged: {error}; raise data.test or give more data") from None
-    return Setting(evaluate, card, extract, {"name": described["name"], "digest": described["digest"]}, made)
-
-
-def encode(extract: Extractor, items: np.ndarray) -> Encoded:
-    """Stored items (uint8 images or vectors) in the feature space, some at a time."""
-    rows = max(1, NUMBERS // max(1, int(np.prod(items.shape[1:]))))
-    starts = range(0, max(1, len(items)), rows)
-    return joined([extract.encode(torch.from_numpy(arrays.to_model_scale(np.array(items[start : start + rows])))) for start in starts])
-
-
-def delivered(samples: Tensor, kind: str) -> Tensor:
-    """Samples as a person would receive them: images are cut to [−1, 1] and rounded to 8 bits a channel, vectors are left alone.
-
-    So a generator scores the same here and through the files it wrote. NaN stays NaN.
-    """
-    if kind != "image":
-        return samples
-    return (samples.clamp(-1.0, 1.0).add(1.0).mul(127.5).round()).div(127.5).sub(1.0)
-
-
-def noise(setting: Setting, draw: int, latent: int) -> Tensor:
-    """Noise `[n, latent]` of one draw: the same for every variant, lane, snapshot and generator."""
-    return torch.randn(setting.judge.needed, latent, generator=_stream(setting.evaluate.seed, "noise", draw))
-
-
-def lane_draws(setting: Setting, network: Callable[[Tensor], Tensor], points: Tensor, lanes: int) -> Lanes:
-    """Each lane's samples of noise `[n, latent]` in the feature space."""
-    rows = max(1, NUMBERS // (lanes * int(np.prod(setting.card["shape"]))))
-    parts: list[list[Encoded]] = [[] for _ in range(lanes)]
-    finite = torch.ones(lanes, dtype=torch.bool)
-    for piece in points.split(rows):
-        samples = network(piece.expand(lanes, *piece.shape))  # [L, b, ...]
-        encoded = setting.extract.encode(delivered(samples, setting.card["kind"]).flatten(0, 1))
-        finite &= samples.flatten(1).isfinite().all(1) & encoded.features.view(lanes, -1).isfinite().all(1)
-        for lane, part in enumerate(zip(*(_by_lane(field, lanes) for field in encoded), strict=True)):
-            parts[lane].append(Encoded(*part))
-    return [joined(part) if fine else None for part, fine in zip(parts, finite.tolist(), strict=True)]
-
-
-def _by_lane(field: Tensor | None, lanes: int) -> Sequence[Tensor | None]:
-    return [None] * lanes if field is None else field.view(lanes, -1, *field.shape[1:]).unbind(0)
 
 
 def _players(run: Mapping[str, Any], variant: str, step: int, root: Path) -> restore.Players:
@@ -197,13 +120,13 @@ def _deepen(
 
 
 def _full(setting: Setting, draws: Sequence[Encoded]) -> dict[str, Any]:
-    summary = full(setting.judge, draws, _stream(setting.evaluate.seed, "full"))
+    summary = full(setting.judge, draws, stream(setting.evaluate.seed, "full"))
     return {name: _valued(name, **entry) for name, entry in summary.items()}
 
 
 def _frame(setting: Setting, root: Path) -> dict[str, Any]:
     """What stands around the scores: floors, baseline, feature space, counts, and what each metric is."""
-    floors = floor(setting.judge, setting.evaluate.draws, _stream(setting.evaluate.seed, "floor"))
+    floors = floor(setting.judge, setting.evaluate.draws, stream(setting.evaluate.seed, "floor"))
     return {
         "features": setting.features,
         "samples": setting.judge.n,
@@ -221,7 +144,7 @@ def _baseline(setting: Setting, root: Path) -> Measured:
     train = arrays.part("train", root)
     if len(train) < 2:
         return dict.fromkeys([PRIMARY])
-    rng = np.random.default_rng(_seed(setting.evaluate.seed, "baseline"))
+    rng = np.random.default_rng(seed_of(setting.evaluate.seed, "baseline"))
     drawn = gaussian_mixture(train, BASELINE_DRAWS * setting.judge.n, rng)
     if setting.card["kind"] == "image":
         drawn = drawn.clip(0.0, 255.0).round().astype(np.uint8)
@@ -281,18 +204,8 @@ def score_samples(config: Config, samples: np.ndarray | Path, root: Path = Path(
         n = setting.judge.n
         draws = min(config.evaluate.draws, len(items) // n)
         setting = dataclasses.replace(setting, evaluate=dataclasses.replace(setting.evaluate, draws=draws))
-        order = torch.randperm(len(items), generator=_stream(config.evaluate.seed, "given")).numpy()[: n * draws]
+        order = torch.randperm(len(items), generator=stream(config.evaluate.seed, "given")).numpy()[: n * draws]
         encoded = [encode(setting.extract, items[part]) for part in np.split(order, draws)]
         finite = all(bool(one.features.isfinite().all()) for one in encoded)
         scores = _full(setting, encoded) if finite else None
         return {"given": len(items), "status": "ok" if finite else "non_finite", "scores": scores, **_frame(setting, root)}
-
-
-def _seed(seed: int, *words: object) -> int:
-    """A stream's own seed, from `evaluate.seed` and what the numbers are for."""
-    name = "/".join(map(str, ("evaluate", seed, *words)))
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little") >> 1
-
-
-def _stream(seed: int, *words: object) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(seed, *words))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stages.draw import panels
 from stages.errors import SeesawError
-from stages.store import history, layout, projection, scratch, tracking
+from stages.store import champion, history, layout, projection, scratch, tracking, tracking_registry
 from stages.store.projection import Result
 from stages.store.tracking import Found, Image, Run, Store
 
@@ -121,6 +121,8 @@ class Work:
         if comparison is not None:
             self.comparisons.add(comparison.digest)
             self.bring(comparison_key(comparison), partial(projection.comparison_run, comparison))
+        if held := champion.kept(root):
+            self.summary.notes.append(f"registry {tracking_registry.project(self.store, held)}")
         self.store.describe(projection.experiment_tags(results, comparison))
         if self.verify or self.summary.created or self.summary.replaced or self.summary.deleted:
             self.store.clean_artifacts()

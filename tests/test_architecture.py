@@ -16,6 +16,9 @@ NODES = {
     "compare",
     "report",
     "sync",
+    "promote",
+    "sample",
+    "retrain",
     "run",
     "ui",
     "doctor",
@@ -28,7 +31,7 @@ NODES = {
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py"))
 HOMES = {
-    "mlflow": "stages/store/tracking",
+    "mlflow": ("stages/store/tracking", "stages/store/served.py"),  # served.py is what MLflow runs
     "typer": "stages/cli.py",
     "yaml": "stages/store/config.py",
     "optuna": "stages/store/study.py",
@@ -68,7 +71,7 @@ def test_the_library_imports_no_node(path):
     assert not {folder(other) for other in imported(path)} & (NODES | HELPERS)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if folder(path) in NODES - {"run"}])
+@pytest.mark.parametrize("path", [path for path in FILES if folder(path) in NODES - {"run", "retrain"}])
 def test_no_node_imports_another(path):
     others = {folder(other) for other in imported(path)} & NODES - {folder(path)}
     assert not others, f"{path} imports {others}: nodes speak through files"

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from stages import evaluate as node
+from stages import judging
 from stages.errors import SeesawError
 from stages.game import build, restore, spec
 from stages.prepare import prepare
@@ -226,9 +227,9 @@ def test_a_failed_lane_is_the_worst_in_a_median(values: list, better: str, expec
 def test_images_are_judged_as_they_are_delivered() -> None:
     samples = torch.tensor([-3.0, -1.0, 0.001, 1.0, 7.0])
     stored = arrays.to_model_scale(np.array([0, 0, 128, 255, 255], np.uint8))
-    assert node.delivered(samples, "image").tolist() == stored.tolist()  # bit for bit what an 8-bit file gives
-    assert node.delivered(samples, "vector") is samples
-    assert bool(node.delivered(torch.tensor([torch.nan]), "image").isnan().all())
+    assert judging.delivered(samples, "image").tolist() == stored.tolist()  # bit for bit what an 8-bit file gives
+    assert judging.delivered(samples, "vector") is samples
+    assert bool(judging.delivered(torch.tensor([torch.nan]), "image").isnan().all())
 
 
 class TestGivenSamples:

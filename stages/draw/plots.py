@@ -41,6 +41,20 @@ def sample_grid(samples: np.ndarray, path: Path) -> None:
     _save(Image.fromarray(canvas[..., 0] if channels == 1 else canvas), path)
 
 
+def image_grid(images: np.ndarray, columns: int, path: Path) -> None:
+    """A PNG of images `uint8 [n, C, H, W]` row after row, scaled up by a whole factor; the rest of the last row stays grey."""
+    rows = -(-len(images) // columns)
+    tiles = images[:, : 3 if images.shape[1] >= 3 else 1].transpose(0, 2, 3, 1)
+    factor = max(1, TILE // max(tiles.shape[1:3]))
+    tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+    _, height, width, channels = tiles.shape
+    canvas = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels), GAP_GREY, np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = index // columns * (height + GAP), index % columns * (width + GAP)
+        canvas[top : top + height, left : left + width] = tile
+    _save(Image.fromarray(canvas[..., 0] if channels == 1 else canvas), path)
+
+
 def _tiles(samples: np.ndarray) -> np.ndarray:
     """`[L, n, C, H, W]` in [-1, 1] to `uint8 [L, n, H, W, 1 or 3]`; what is not finite becomes a hatch."""
     images = np.asarray(samples, np.float64)[:, :, : 3 if samples.shape[2] >= 3 else 1]

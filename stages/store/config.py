@@ -95,6 +95,15 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """When a challenger takes the champion's place; read by `seesaw promote` alone, so that it makes no result stale."""
+
+    min_effect: float = 0.02  # the Fréchet distance's reduction, as a share, that the whole interval must exceed
+    margin: float = 0.05  # how much recall, coverage or memorisation may get worse
+    floor_factor: float = 3.0  # without a champion: the median score stays below that many floors
+
+
+@dataclass(frozen=True)
 class Report:
     """The report's words."""
 
@@ -111,6 +120,7 @@ class Config:
     evaluate: Evaluate
     diagnose: Diagnose
     compare: Compare
+    gate: Gate
     report: Report
     variants: Mapping[str, Variant]
 
@@ -309,6 +319,9 @@ def _check_values(config: Config) -> None:
         _check_vectors(config)
     _at_least("diagnose.samples", config.diagnose.samples, 16)
     _within("compare.alpha", config.compare.alpha, 1e-6, 0.5)
+    _within("gate.min_effect", config.gate.min_effect, 0.0, 0.99)
+    _within("gate.margin", config.gate.margin, 0.0, 1.0)
+    _at_least("gate.floor_factor", config.gate.floor_factor, 1.0)
     if config.compare.baseline not in config.variants:
         raise SeesawError(
             f"compare.baseline is {config.compare.baseline!r}: variants has {listing(config.variants)}"
