@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from stages.draw.page.answer import answer, gravity
+from stages.draw.page.answer import answer, gravity, reasons
 from stages.draw.page.charts import lead_lane
 from stages.draw.page.material import Material, VariantMaterial
 from stages.draw.page.numbers import DASH, figure, quantity
@@ -19,7 +19,7 @@ def render_markdown(material: Material, language: str) -> str:
     steps = material.comparison["views"]["steps"][-1]["step"]
     parts = [
         f"# {plain(material.title)}",
-        *(_answer_text(text) for text in answer(material.comparison, steps, words)),
+        *(_answer_text(text) for text in answer(material.comparison, steps, words, reasons(material.variants, words))),
         _ranking(material, words),
         _failing(material.variants, words),
         _pictures(material, words),
