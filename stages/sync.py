@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from stages.draw import panels
+from stages.draw.page.markdown import mlflow_links, with_links
 from stages.errors import SeesawError
-from stages.store import projection, scratch, tracking
+from stages.store import layout, projection, scratch, tracking
+from stages.store.files import write_text
 from stages.store.projection import Result
 from stages.store.tracking import Found, Image, Run, Store
 
@@ -71,7 +73,17 @@ def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | Non
         work = Work(store, SyncSummary(store.uri, store.experiment, notes=notes), verify, progress or str)
         with tracking.speaking(store.uri):
             work.bring_everything(root, results)
+    write_summary(root, work.summary)
     return work.summary
+
+
+def write_summary(root: Path, shown: SyncSummary) -> None:
+    """`.seesaw/summary.md`, for a CI job's page: report.md, with links into MLflow where the store is a server."""
+    report = root / layout.REPORT / "report.md"
+    if report.exists():
+        links = mlflow_links(shown.uri, shown.experiment, shown.runs) if shown.uri.startswith("http") else None
+        text = with_links(report.read_text(encoding="utf-8"), links, f"../{layout.RESULTS}/samples")
+        write_text(root / tracking.PRIVATE / "summary.md", text)
 
 
 def variant_plan(result: Result) -> Run:
