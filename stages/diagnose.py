@@ -1,7 +1,7 @@
 """The node `diagnose@v`: what happened in a variant's games, and why. It reads run, records, snapshots and data; never the scores.
 
 The work is done in `stages/diagnosis/`: case (what is read), looks (samples), probes, seen (what verdicts rest on), terrain
-(landscape), story (what the report draws).
+(landscape), field (D over the plane), story (what the report draws).
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.diagnosis.case import Case, read_case
+from stages.diagnosis.field import field
 from stages.diagnosis.looks import diversity
 from stages.diagnosis.seen import what_was_seen
 from stages.diagnosis.story import story
@@ -37,6 +38,7 @@ def diagnose(config: Config, variant: str, root: Path = Path()) -> dict[str, Any
         "story": story(case, seen.looks.quality, seen.standards, seen.overfit),
         "diversity": diversity(case, seen.pool, seen.looks),
         "landscape": terrain,
+        "field": field(case, [one.verdict for one in judgements].index(whole.verdict)),
         "probe": seen.probed.as_json,
     }
     write_json(root / layout.diagnostics(variant), result)

@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from stages.draw import panels
+from stages.draw.page.markdown import mlflow_links, with_links
 from stages.errors import SeesawError
 from stages.store import champion, history, layout, projection, scratch, tracking, tracking_registry
+from stages.store.files import write_text
 from stages.store.projection import Result
 from stages.store.tracking import Found, Image, Run, Store
 
@@ -76,6 +78,7 @@ def sync(root: Path, verify: bool = False, progress: Callable[[str], None] | Non
                 work.bring_everything(root, results)
             if all_revs:
                 work.bring_history(root, results)
+    write_summary(root, work.summary)
     return work.summary
 
 
@@ -88,6 +91,15 @@ def result_key(result: Result) -> Key:
 def comparison_key(comparison: projection.Comparison) -> Key:
     """What identifies a comparison's run."""
     return Key("comparison", "comparison", comparison.digest, comparison.projection)
+
+
+def write_summary(root: Path, shown: SyncSummary) -> None:
+    """`.seesaw/summary.md`, for a CI job's page: report.md, with links into MLflow where the store is a server."""
+    report = root / layout.REPORT / "report.md"
+    if report.exists():
+        links = mlflow_links(shown.uri, shown.experiment, shown.runs) if shown.uri.startswith("http") else None
+        text = with_links(report.read_text(encoding="utf-8"), links, f"../{layout.RESULTS}/samples")
+        write_text(root / tracking.PRIVATE / "summary.md", text)
 
 
 def variant_plan(result: Result) -> Run:

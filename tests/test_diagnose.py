@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from stages import diagnose as node
+from stages.diagnosis.case import read_case
+from stages.diagnosis.field import field
 from stages.errors import SeesawError
+from stages.game import restore
 from stages.game.fork import continuation
 from stages.game.game import Game
 from stages.game.loop import play_turn
@@ -111,6 +114,7 @@ def test_the_file_is_what_was_returned_and_keeps_its_contract(ring):
         "story",
         "diversity",
         "landscape",
+        "field",
         "probe",
     } == result.keys()
     assert sum(result["counts"].values()) == len(result["lanes"]) == 2
@@ -140,6 +144,37 @@ def test_the_story_has_a_value_for_every_step_and_layer(ring):
     assert looks["good"] >= 3 * looks["floor"]
 
 
+def test_the_plane_holds_what_d_answers(ring):
+    """Logits, arrows and points of the first lane with the variant's verdict; D asked again gives the same."""
+    root, result = ring
+    found, lanes = result["field"], [lane["verdict"] for lane in result["lanes"]]
+    index = lanes.index(result["verdict"])
+    assert found["seed"] == result["lanes"][index]["seed"]
+    assert [shot["step"] for shot in found["snapshots"]] == [0, 12, 24, 36, 48, 60]
+    run, last = read_json(root / layout.run("plain"), ""), found["snapshots"][-1]
+    own = restore.players(run, snapshots.read(root / layout.snapshot("plain", 60), "")).discriminator
+    x, y = (np.array(found[key].split(), float) for key in ("x", "y"))
+    with torch.no_grad():
+        asked = own(torch.tensor([[x[30], y[7]]], dtype=torch.float32).expand(2, 1, 2))[index, 0]
+    assert float(last["logits"][7].split()[30]) == pytest.approx(float(asked), rel=0.02, abs=2e-3)
+    assert np.shape([row.split() for row in last["logits"]]) == (41, 41)
+    up = np.array([[row.split() for row in rows] for rows in last["arrows"]], float)
+    assert up.shape == (2, 11, 11)
+    assert float(np.hypot(*up).max()) == pytest.approx(last["longest"], rel=0.01)
+    assert len(last["generated"][0].split()) == 200
+    assert last["centre"] == 0
+
+
+def test_a_snapshot_that_is_not_finite_has_no_field_and_says_so(ring):
+    root, _ = ring
+    case = read_case(read_config(root / "params.yaml"), "plain", root)
+    broken = {name: torch.full_like(tensor, float("nan")) for name, tensor in case.snapshots[60].items()}
+    found = field(dataclasses.replace(case, snapshots={**case.snapshots, 60: broken}), 1)
+    assert found is not None
+    assert [shot["reason"] is None for shot in found["snapshots"]] == [True] * 5 + [False]
+    assert found["snapshots"][-1].keys() == {"step", "reason"}
+
+
 def test_spectra_and_probe_are_there(ring):
     lane = ring[1]["landscape"]["lanes"][0]
     assert [entry["step"] for entry in lane["spectra"]] == [0, 60]
@@ -167,7 +202,9 @@ def test_diversity_is_there_for_every_lane_and_snapshot(ring):
 
 
 def test_where_real_items_coincide_there_is_no_distance(dirac):
-    found = diagnose(dirac, "r1")["diversity"]
+    result = diagnose(dirac, "r1")
+    assert result["field"] is None  # one dimension
+    found = result["diversity"]
     assert found["spacing"]["ema"] == [[None] * 6] * 2
     assert "exact copy" in found["reason"]
 

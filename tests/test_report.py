@@ -64,6 +64,16 @@ def add_landscape(diagnosis: dict[str, Any]) -> None:
     diagnosis["diversity"] = {"steps": [0, 100], "reason": None, "spacing": {"ema": lanes, "raw": lanes}, "modes": lanes, "coverage": lanes}
 
 
+def add_field(diagnosis: dict[str, Any]) -> None:
+    """What `diagnose` adds for two-dimensional data: D over a 5 x 5 grid, an arrow at every second place; nothing at step 100."""
+    row, points = "-2 -1 0 1 2", ["-0.5 0.5", "0 0.1"]
+    shot = {"reason": None, "centre": 0.0, "longest": 0.5, "logits": [row] * 5, "arrows": [["0.3 0 -0.3"] * 3, ["0.4 0 0"] * 3]}
+    shots = [{"step": step, **shot, "generated": points} for step in (0, 25, 50, 75)]
+    last = {"step": 100, "reason": "a weight is not finite"}
+    axis = "-1 -0.5 0 0.5 1"
+    diagnosis["field"] = {"seed": 0, "x": axis, "y": axis, "arrows_every": 2, "real": points, "snapshots": [*shots, last]}
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
     """A results tree with its comparison, made once."""
@@ -338,9 +348,10 @@ def test_the_answer_says_each_conclusion(tree, language, conclusion):
     comparison["ranking"].sort(key=lambda row: row["variant"] != "r3")
     pair = next(pair for pair in comparison["paired"] if pair["variant"] == "r3")
     pair["conclusion"] = conclusion
-    said = answers.answer(comparison, 100, Words(language))
+    said = answers.answer(comparison, 100, Words(language), {"overpowered": "because"})
     assert len(said) == 3
     assert "non_saturating" in said[1]
+    assert "because" in said[2]
     assert "{" not in "".join(said)
 
 
@@ -425,6 +436,30 @@ def test_the_page_works_in_a_browser_without_a_word_on_the_console(tmp_path):
         assert browser.wait_for("document.documentElement.scrollWidth === 400")
         assert browser.said() == []
         assert browser.requests() == [index]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_the_plane_follows_the_slider_in_both_themes_on_a_phone(tmp_path):
+    names = {"non_saturating": "healthy", "r3": "mode_collapse"}
+    synthetic.write_results(tmp_path, names, synthetic.Shape(kind="vector"))
+    edit(tmp_path / layout.diagnostics("r3"), add_field)
+    compare(config(names), tmp_path)
+    report(config(names, "zh"), tmp_path)
+    arrows = "document.querySelector('[data-plane=r3]').data.filter((trace) => trace.type === 'contour').length"
+    told = "[...document.querySelectorAll('[data-told=r3]')].map((line) => line.hidden)"
+    with Browser() as browser:
+        browser.resize(360)
+        browser.open((tmp_path / layout.REPORT / "index.html").as_uri())
+        browser.run("document.querySelector('[data-plane=r3]').scrollIntoView({behavior: 'instant'})")
+        assert browser.wait_for("document.querySelector('[data-plane=r3].js-plotly-plot') !== null")
+        assert (browser.run(arrows), browser.run(told)) == (0, [True, True, True, True, False])
+        browser.run("(s => { s.value = 1; s.dispatchEvent(new Event('input')); })(document.querySelector('[data-slide=r3]'))")
+        assert (browser.run(arrows), browser.run(told)) == (2, [True, False, True, True, True])
+        browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        assert browser.wait_for("document.querySelector('[data-plane=r3]').layout.font.color === '#b3ada2'")
+        browser.run("dispatchEvent(new Event('beforeprint')); dispatchEvent(new Event('afterprint'))")
+        assert browser.wait_for("document.documentElement.scrollWidth <= 360")
+        assert browser.said() == []
 
 
 def test_the_script_is_valid_where_node_is_there():

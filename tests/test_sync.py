@@ -1,12 +1,15 @@
 """The projection against a real sqlite store: what it shows, that it is idempotent, resumable, concurrent and exact."""
 
+import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +279,21 @@ def test_the_comparison_names_its_runs_and_carries_the_report(root: Path) -> Non
     files = {item.path for item in store.client.list_artifacts(found[0].id)}
     assert files == {"comparison.json", "index.html", "report.md", "ranking.json"}
     assert store.client.get_run(found[0].id).data.metrics["rank/hinge"] == 1
+
+
+def test_the_summary_is_the_report_with_links_where_the_store_is_a_server(root: Path) -> None:
+    report = root / layout.REPORT / "report.md"
+    report.write_text('# Which?\n\n| **wgan\\_free** | failed |\n\n<img src="../samples/hinge/x.png">\n')
+    done = node.sync(root)
+    summary = root / tracking.PRIVATE / "summary.md"
+    assert summary.read_text() == report.read_text().replace("../samples", "../results/samples")
+    node.write_summary(root, dataclasses.replace(done, uri="https://me:secret@host:8443/mlflow/", experiment="7"))
+    text, run = summary.read_text(), done.runs["wgan_free"]
+    assert f"| [**wgan\\_free**](https://host:8443/mlflow/#/experiments/7/runs/{run}) | failed |" in text
+    (compare,) = re.findall(r"\(https://host:8443/mlflow/#/compare-runs\?(.*)\)", text)
+    asked = {key: json.loads(value) for key, value in urllib.parse.parse_qsl(compare)}
+    assert asked == {"runs": list(done.runs.values()), "experiments": ["7"]}
+    assert "secret" not in text
 
 
 def test_an_experiment_in_a_temporary_folder_reaches_the_main_store(root: Path) -> None:

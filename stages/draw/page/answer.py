@@ -1,19 +1,33 @@
-"""The answer in three sentences: which objective, how sure, what fails and why. `**name**` marks a variant in bold."""
+"""The answer in three short paragraphs: which objective, how sure, what fails and why. `**name**` marks a variant in bold."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.draw.page.numbers import chance, figure
+from stages.draw.page.charts import lead_lane
+from stages.draw.page.material import VariantMaterial
+from stages.draw.page.numbers import chance, figure, quantity
 from stages.draw.page.words import BAD, GOOD, GRAVITY, WORRYING, Words
 
 NAMED_TIES = 4  # more than this are not listed by name
+REASONS = 2  # pieces of evidence behind each failure
 
 
-def answer(comparison: Mapping[str, Any], steps: int, words: Words) -> list[str]:
-    """Three short paragraphs of plain text."""
+def answer(comparison: Mapping[str, Any], steps: int, words: Words, why: Mapping[str, str]) -> list[str]:
+    """Three short paragraphs of plain text; `why` gives the reason of a variant that fails."""
     first = comparison["ranking"][0]
-    return [_which(first, comparison, steps, words), _how_sure(first, comparison, words), _what_fails(comparison["ranking"], words)]
+    return [_which(first, comparison, steps, words), _how_sure(first, comparison, words), _what_fails(comparison["ranking"], words, why)]
+
+
+def reasons(variants: Sequence[VariantMaterial], words: Words) -> dict[str, str]:
+    """By variant, the measures that decided its verdict, with their values: `Late AUC of D 1.00, Drop of sample movement 1,480`."""
+    found = {}
+    for variant in variants:
+        decided = [item for item in lead_lane(variant.diagnosis)["evidence"] if item["threshold"] is not None][:REASONS]
+        said = [f"{words.named('measure', item['measure'])} {figure(item['value'])}" for item in decided if item["value"] is not None]
+        if said:
+            found[variant.name] = words("list.comma").join(said)
+    return found
 
 
 def gravity(verdict: str) -> str:
@@ -41,9 +55,18 @@ def _how_sure(first: Mapping[str, Any], comparison: Mapping[str, Any], words: Wo
     if tied:
         rest = [] if len(tied) <= NAMED_TIES else [words("answer.more", count=len(tied) - NAMED_TIES)]
         said.append(words("answer.tied", others=words.listing(tied[:NAMED_TIES] + rest)))
+    if len(comparison["ranking"]) > 1:
+        said.append(_at_equal_compute(first, comparison, words))
     if first["doubt"]:
         said.append(words("answer.doubt", doubt=first["doubt"].rstrip(".")))
     return words("sentence.gap").join(said)
+
+
+def _at_equal_compute(first: Mapping[str, Any], comparison: Mapping[str, Any], words: Words) -> str:
+    view = comparison["views"]["compute"]
+    rank = next((row["rank"] for row in view["ranking"] if row["variant"] == first["variant"]), None)
+    key = "answer.compute_same" if rank == 1 else "answer.compute_other"
+    return words(key, budget=quantity(view["budget"], "FLOP"), leader=view["ranking"][0]["variant"], rank=rank)
 
 
 def _baseline_leads(comparison: Mapping[str, Any], words: Words) -> str:
@@ -70,9 +93,9 @@ def _against_baseline(pair: Mapping[str, Any], comparison: Mapping[str, Any], wo
     )
 
 
-def _what_fails(ranking: Sequence[Mapping[str, Any]], words: Words) -> str:
-    failing = [_fate(row, words) for row in ranking if gravity(row["verdict"]) == BAD]
-    worrying = [_fate(row, words) for row in ranking if gravity(row["verdict"]) == WORRYING]
+def _what_fails(ranking: Sequence[Mapping[str, Any]], words: Words, why: Mapping[str, str]) -> str:
+    failing = [_fate(row, words, why) for row in ranking if gravity(row["verdict"]) == BAD]
+    worrying = [_fate(row, words, {}) for row in ranking if gravity(row["verdict"]) == WORRYING]
     said = [words("answer.fails_none")]
     if failing:
         said = [words("answer.fails", count=len(failing), variants=len(ranking), list=words.listing(failing))]
@@ -81,6 +104,7 @@ def _what_fails(ranking: Sequence[Mapping[str, Any]], words: Words) -> str:
     return words("sentence.gap").join(said)
 
 
-def _fate(row: Mapping[str, Any], words: Words) -> str:
+def _fate(row: Mapping[str, Any], words: Words, why: Mapping[str, str]) -> str:
     lanes = f"{row['counts'].get(row['verdict'], 0)}/{row['lanes']}"
-    return words("answer.fate", variant=row["variant"], verdict=words.named("verdict", row["verdict"]), lanes=lanes)
+    reason = words("answer.why", reason=why[row["variant"]]) if row["variant"] in why else ""
+    return words("answer.fate", variant=row["variant"], verdict=words.named("verdict", row["verdict"]), lanes=lanes, why=reason)

@@ -6,10 +6,11 @@ from typing import Any
 
 from stages.draw.page.material import Band, VariantMaterial
 from stages.draw.page.numbers import figure
-from stages.draw.page.words import Words
+from stages.draw.page.words import BAD, GOOD, GRAVITY, WORRYING, Words
 
 STEPS = 160  # points of a curve at most
 COLUMNS = 64  # columns of a heat map at most
+DASHES = {GOOD: "solid", WORRYING: "dash", BAD: "dot"}  # of a line, by how serious the verdict is
 
 
 @dataclass(frozen=True)
@@ -88,34 +89,30 @@ PLACES = {
 
 def overview(variants: Sequence[VariantMaterial], comparison: Mapping[str, Any], words: Words) -> dict[str, Any]:
     """The primary metric of every variant over steps, and over counted FLOPs of one lane."""
-    views = comparison["views"]["steps"]
+    compared = [variant for variant in variants if any(variant.name in view["medians"] for view in comparison["views"]["steps"])]
     series = []
-    for index, variant in enumerate(variants):
-        shown = [view for view in views if variant.name in view["medians"]]
-        if shown:
-            steps = [view["step"] for view in shown]
-            flops = [rounded(step * variant.run["cost"]["flops"] / variant.run["steps"]) for step in steps]
-            values = [rounded(view["medians"][variant.name]) for view in shown]
-            series.append({"name": variant.name, "role": f"series-{index % 12}", "x": steps, "flops": flops, "median": values})
+    for index, variant in enumerate(compared):
+        band = _scores(variant, comparison)
+        flops = [rounded(step * variant.run["cost"]["flops"] / variant.run["steps"]) for step in band.steps]
+        look = {"flops": flops, "dash": DASHES[GRAVITY.get(variant.diagnosis["verdict"], WORRYING)]}
+        series.append(_series(band, variant.name, f"series-{index % 12}") | look)
     return {"kind": "lines", "series": series, "log": True, **_floor(comparison, words)}
 
 
-def quality(variant: VariantMaterial, comparison: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """The primary metric of one variant over its snapshots: median and range over lanes."""
+def _scores(variant: VariantMaterial, comparison: Mapping[str, Any]) -> Band:
+    """The primary metric of the averaged generator on the test part: the comparison's medians, and the range over lanes."""
     primary = comparison["primary"]
     rows = sorted((e["step"], e["lanes"]) for e in variant.scores["snapshots"] if (e["generator"], e["part"]) == ("ema", "test"))
     medians = {view["step"]: view["medians"].get(variant.name) for view in comparison["views"]["steps"]}
     cells = [sorted(v for lane in lanes if (v := _value(lane, primary)) is not None) for _, lanes in rows]
     steps = [step for step, _ in rows]
-    band = Band(steps, [medians.get(s) for s in steps], [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
-    marks = _marks(variant, "quality")
-    return {
-        "kind": "lines",
-        "series": [_series(band, words.named("metric", primary), "quality")],
-        "log": True,
-        "marks": marks,
-        **_floor(comparison, words),
-    }
+    return Band(steps, [medians.get(s) for s in steps], [c[0] if c else None for c in cells], [c[-1] if c else None for c in cells])
+
+
+def quality(variant: VariantMaterial, comparison: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """The primary metric of one variant over its snapshots: median and range over lanes."""
+    series = _series(_scores(variant, comparison), words.named("metric", comparison["primary"]), "quality")
+    return {"kind": "lines", "series": [series], "log": True, "marks": _marks(variant, "quality"), **_floor(comparison, words)}
 
 
 def story(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
@@ -150,6 +147,12 @@ def heats(variant: VariantMaterial) -> dict[str, dict[str, Any]]:
             values = [[rounded(row[i]) for i in kept] for row in layers.values]
             charts[name] = {"kind": "heat", "x": [layers.steps[i] for i in kept], "y": list(layers.names), "z": values}
     return charts
+
+
+def field(variant: VariantMaterial) -> dict[str, Any] | None:
+    """D over the plane at every snapshot, as the diagnosis holds it (numbers in text); None where there is none."""
+    found = variant.diagnosis.get("field")
+    return None if found is None else {"kind": "field", **found}
 
 
 def landscape(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any]]:
@@ -257,12 +260,21 @@ def _between(cells: Sequence[float | None], kept: Sequence[int]) -> list[list[fl
 
 
 def _marks(variant: VariantMaterial, chart: str) -> list[dict[str, Any]]:
-    """Steps of the evidence that this chart shows, numbered as in the table of evidence."""
-    marks: dict[tuple[int, ...], list[int]] = {}
-    for number, evidence in enumerate(lead_lane(variant.diagnosis)["evidence"], 1):
-        if PLACES.get(evidence["measure"], "quality") == chart and evidence["steps"]:
-            marks.setdefault(tuple(sorted({evidence["steps"][0], evidence["steps"][-1]})), []).append(number)
-    return [{"steps": list(steps), "label": ", ".join(str(n) for n in numbers)} for steps, numbers in sorted(marks.items())]
+    """Steps of the evidence that this chart shows, numbered as in the table of evidence; stretches that meet share one mark."""
+    spans = sorted(
+        (evidence["steps"][0], evidence["steps"][-1], number)
+        for number, evidence in enumerate(lead_lane(variant.diagnosis)["evidence"], 1)
+        if PLACES.get(evidence["measure"], "quality") == chart and evidence["steps"]
+    )
+    marks: list[dict[str, Any]] = []
+    for start, end, number in spans:
+        if marks and start <= marks[-1]["steps"][-1]:
+            last = marks[-1]
+            last["steps"] = sorted({last["steps"][0], max(end, last["steps"][-1])})
+            last["numbers"].append(number)
+        else:
+            marks.append({"steps": sorted({start, end}), "numbers": [number]})
+    return [{"steps": mark["steps"], "label": ", ".join(str(n) for n in sorted(mark["numbers"]))} for mark in marks]
 
 
 def _floor(comparison: Mapping[str, Any], words: Words) -> dict[str, Any]:

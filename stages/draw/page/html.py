@@ -13,10 +13,10 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from stages.draw.page import charts, figures, pictures
-from stages.draw.page.answer import answer, gravity
+from stages.draw.page.answer import answer, gravity, reasons
 from stages.draw.page.driven import driven
 from stages.draw.page.material import Material, VariantMaterial
-from stages.draw.page.numbers import chance, figure, quantity, share
+from stages.draw.page.numbers import DASH, chance, figure, quantity, share
 from stages.draw.page.words import Words
 
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def render_html(material: Material, language: str) -> str:
             lang=LANGUAGES[language],
             title=material.title,
             subtitle=_subtitle(material, words),
-            answer=[_strong(text) for text in answer(material.comparison, _steps(material), words)],
+            answer=[_strong(text) for text in answer(material.comparison, _steps(material), words, reasons(material.variants, words))],
             comparison=material.comparison,
             metric=words.named("metric", material.comparison["primary"]),
             confidence=f"{100 * (1 - material.comparison['alpha']):g}",
@@ -137,6 +137,9 @@ def _section(variant: VariantMaterial, material: Material, drawn: Mapping[int, s
     quality, story, heats = charts.quality(variant, comparison, words), charts.story(variant, words), charts.heats(variant)
     terrain, probes = charts.landscape(variant, words), charts.probes(variant, words)
     drawings = {"quality": quality, **story, **terrain, **probes, **{f"heat_{player}": chart for player, chart in heats.items()}}
+    plane = charts.field(variant)
+    if plane is not None:
+        drawings["field"] = plane
     last = max(variant.samples, default=None)
     wall = None
     if last is not None:
@@ -161,9 +164,33 @@ def _section(variant: VariantMaterial, material: Material, drawn: Mapping[int, s
             {"key": f"{name}.heat_{player}", "player": player, "rows": len(chart["y"]), "alt": _heat_alt(player, name, chart, words)}
             for player, chart in heats.items()
         ],
+        "field": None if plane is None else _plane(plane, name, words),
         "wall": wall,
         "data": {f"{name}.{key}": chart for key, chart in drawings.items()},
     }
+
+
+def _plane(plane: Mapping[str, Any], name: str, words: Words) -> dict[str, Any]:
+    """D over the plane: what stands around the picture, and a sentence a snapshot."""
+    shots, found = plane["snapshots"], [shot for shot in plane["snapshots"] if shot["reason"] is None]
+    push = (
+        {key: figure(shot["longest"]) for key, shot in (("start", found[0]), ("end", found[-1]))} if found else {"start": DASH, "end": DASH}
+    )
+    centre = "field.centre_zero" if all(shot["centre"] == 0 for shot in found) else "field.centre_middle"
+    return {
+        "key": f"{name}.field",
+        "seed": plane["seed"],
+        "steps": [shot["step"] for shot in shots],
+        "reading": words("field.reading", centre=words(centre)),
+        "told": [_told(shot, words) for shot in shots],
+        "alt": words("field.alt", variant=name, first=shots[0]["step"], last=shots[-1]["step"], **push),
+    }
+
+
+def _told(shot: Mapping[str, Any], words: Words) -> str:
+    if shot["reason"] is not None:
+        return words("field.none", reason=shot["reason"])
+    return words("field.longest", longest=figure(shot["longest"]))
 
 
 def _figures(drawn: Mapping[str, Mapping[str, Any]], variant: str, words: Words) -> list[dict[str, Any]]:

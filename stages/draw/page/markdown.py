@@ -1,9 +1,12 @@
 """report.md: the same answer for a CI summary: three paragraphs, one table, what fails and what to try, small pictures by relative link."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from stages.draw.page.answer import answer, gravity
+from stages.draw.page.answer import answer, gravity, reasons
 from stages.draw.page.charts import lead_lane
 from stages.draw.page.material import Material, VariantMaterial
 from stages.draw.page.numbers import DASH, figure, quantity
@@ -19,7 +22,7 @@ def render_markdown(material: Material, language: str) -> str:
     steps = material.comparison["views"]["steps"][-1]["step"]
     parts = [
         f"# {plain(material.title)}",
-        *(_answer_text(text) for text in answer(material.comparison, steps, words)),
+        *(_answer_text(text) for text in answer(material.comparison, steps, words, reasons(material.variants, words))),
         _ranking(material, words),
         _failing(material.variants, words),
         _pictures(material, words),
@@ -94,3 +97,34 @@ def _pictures(material: Material, words: Words) -> str:
     cells = [f'<img src="../samples/{v.name}/step-{max(v.samples):06d}.png" width="200" alt="{v.name}">' for v in shown]
     table = _table([plain(v.name) for v in shown], [":-:"] * len(shown), [cells])
     return f"## {words('md.samples')}\n\n{table}"
+
+
+@dataclass(frozen=True)
+class Links:
+    """Addresses of pages in MLflow: where the runs are compared, and each variant's run."""
+
+    compare: str
+    runs: Mapping[str, str]
+
+
+def mlflow_links(server: str, experiment: str, runs: Mapping[str, str]) -> Links:
+    """The pages of a tracking server (`https://…`) for variants' run ids; a name and password in its address are left out."""
+    parts = urlsplit(server)
+    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    query = urlencode({"runs": json.dumps(list(runs.values())), "experiments": json.dumps([experiment])})
+    own = {variant: f"{address}/#/experiments/{experiment}/runs/{run}" for variant, run in runs.items()}
+    return Links(f"{address}/#/compare-runs?{query}", own)
+
+
+def with_links(text: str, links: Links | None, samples: str) -> str:
+    """report.md's text for another place: pictures from the folder `samples`; with links, every variant's name leads to its run.
+
+    The report itself holds no link: it is an output, and must not depend on which server shows it.
+    """
+    moved = text.replace('src="../samples/', f'src="{samples}/')
+    if links is None:
+        return moved
+    for variant, address in links.runs.items():
+        moved = moved.replace(f"| **{plain(variant)}** |", f"| [**{plain(variant)}**]({address}) |")
+    title, _, rest = moved.partition("\n\n")
+    return f"{title}\n\n[MLflow ↗]({links.compare})\n\n{rest}"

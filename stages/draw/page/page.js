@@ -7,7 +7,7 @@
     const n = parseInt(color.slice(1), 16);
     return `rgba(${n >> 16}, ${(n >> 8) & 255}, ${n & 255}, ${part})`;
   };
-  const state = { axis: "x", log: true, hidden: new Set() };
+  const state = { axis: "x", log: true, hidden: new Set(), shot: {} };
   const drawn = new Set();
 
   // the plotting library is text until the first chart is needed, so that the page stands before it is parsed
@@ -38,13 +38,14 @@
     return [{
       x: [...kept.map((i) => x[i]), ...kept.slice().reverse().map((i) => x[i])],
       y: [...kept.map((i) => series.high[i]), ...kept.slice().reverse().map((i) => series.low[i])],
-      fill: "toself", fillcolor: fade(css(`--${series.role}`), 0.16), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+      fill: "toself", fillcolor: fade(css(`--${series.role}`), series.dash ? 0.1 : 0.16), line: { width: 0 }, mode: "lines", hoverinfo: "skip",
+      visible: state.hidden.has(series.name) ? "legendonly" : true,
     }];
   }
 
   function curve(series, x) {
     return {
-      x, y: series.median, name: series.name, mode: x.length < 12 ? "lines+markers" : "lines", line: { color: css(`--${series.role}`), width: 1.8 }, marker: { size: 5 },
+      x, y: series.median, name: series.name, mode: x.length < 12 ? "lines+markers" : "lines", line: { color: css(`--${series.role}`), width: 1.8, dash: series.dash || "solid" }, marker: { size: 5 },
       visible: state.hidden.has(series.name) ? "legendonly" : true, hovertemplate: "%{y:.4~g}",
     };
   }
@@ -117,9 +118,49 @@
     ];
   }
 
+  // D over the plane: answers as colour, the push on a point as an arrow, real and generated points
+  const numbers = (text) => text.split(" ").map(Number);
+  const mixed = (one, other, part) => {
+    const [a, b] = [one, other].map((c) => [16, 8, 0].map((bits) => (parseInt(c.slice(1), 16) >> bits) & 255));
+    return `rgb(${a.map((v, i) => Math.round(v + (b[i] - v) * part)).join(",")})`;
+  };
+  function arrows(shot, x, y, every) {
+    const [across, up] = shot.arrows.map((rows) => rows.map(numbers)), cell = every * Math.min(x[1] - x[0], y[1] - y[0]);
+    const line = { x: [], y: [] }, tip = { x: [], y: [], angle: [] };
+    across.forEach((row, i) => row.forEach((u, j) => {
+      const v = up[i][j], size = Math.hypot(u, v), long = 0.92 * cell * Math.sqrt(size / (shot.longest || 1));
+      if (long < 0.06 * cell) return;
+      const from = [x[j * every], y[i * every]], to = [from[0] + (long * u) / size, from[1] + (long * v) / size];
+      line.x.push(from[0], to[0], null);
+      line.y.push(from[1], to[1], null);
+      tip.x.push(to[0]);
+      tip.y.push(to[1]);
+      tip.angle.push((Math.atan2(u, v) * 180) / Math.PI);
+    }));
+    const color = css("--soft"), quiet = { hoverinfo: "skip" };
+    return [{ ...line, ...quiet, mode: "lines", line: { color, width: 1 } }, { x: tip.x, y: tip.y, ...quiet, mode: "markers", marker: { symbol: "triangle-up", size: 5, color, angle: tip.angle } }];
+  }
+  function plane(chart, name) {
+    const x = numbers(chart.x), y = numbers(chart.y), at = state.shot[name], shot = chart.snapshots[at === undefined ? chart.snapshots.length - 1 : at];
+    const dots = (text, color, label) => ({ x: numbers(text[0]), y: numbers(text[1]), mode: "markers", marker: { size: 4, color, line: { width: 0.5, color: css("--paper") } }, name: label, hoverinfo: "skip" });
+    const [left, right] = [x[0], x[x.length - 1]], [low, high] = [y[0], y[y.length - 1]], traces = [];
+    if (shot.reason === null) {
+      const z = shot.logits.map(numbers), far = Math.max(...z.flat().map((v) => Math.abs(v - shot.centre))) || 1, paper = css("--card");
+      const scale = [[0, mixed(paper, css("--generator"), 0.62)], [0.5, paper], [1, mixed(paper, css("--discriminator"), 0.62)]];
+      traces.push({ type: "contour", x, y, z, zmin: shot.centre - far, zmax: shot.centre + far, colorscale: scale, ncontours: 24, line: { width: 0 }, contours: { coloring: "fill" }, hovertemplate: "D %{z:.3~g}<extra></extra>", colorbar: { thickness: 8, outlinewidth: 0, nticks: 5, len: 0.9, tickfont: { size: 10, color: css("--faint") } } });
+      traces.push({ type: "contour", x, y, z, contours: { type: "levels", start: shot.centre, end: shot.centre, size: 1, coloring: "none" }, line: { width: 1.6, color: css("--ink") }, showscale: false, hoverinfo: "skip" });
+      traces.push(...arrows(shot, x, y, chart.arrows_every));
+    }
+    traces.push(dots(chart.real, css("--faint"), "real"));
+    if (shot.reason === null) traces.push(dots(shot.generated, css("--ink"), "generated"));
+    const side = (range, more) => axis({ range, showgrid: false, nticks: 6, constrain: "domain", ...more });
+    return [traces, frame({ xaxis: side([left, right]), yaxis: side([low, high], { scaleanchor: "x" }), hovermode: "closest" })];
+  }
+
   function draw(element) {
     const key = element.dataset.chart, chart = data.charts[key];
-    const [traces, layout] = chart.kind === "heat" ? heat(chart) : chart.kind === "points" ? points(chart) : lines(chart, key === "overview");
+    const kinds = { heat, points, field: () => plane(chart, element.dataset.plane), lines: () => lines(chart, key === "overview") };
+    const [traces, layout] = kinds[chart.kind](chart);
     plotly().react(element, traces, layout, { displayModeBar: false, responsive: true, displaylogo: false });
     drawn.add(element);
   }
@@ -144,15 +185,17 @@
   }, { rootMargin: "400px" });
   requestAnimationFrame(() => setTimeout(() => all("[data-chart]").forEach((element) => seen.observe(element)), 0));
 
-  const redraw = () => drawn.forEach(draw);
+  const redraw = () => drawn.forEach(draw), opened = [];
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");
+    all("details:not([open])").forEach((details) => { details.open = true; opened.push(details); });
     drawn.forEach((element) => plotly().purge(element)); // a drawn chart keeps its width
     all("[data-chart]").forEach(draw);
   });
   window.addEventListener("afterprint", () => {
     document.documentElement.classList.remove("printing");
+    opened.splice(0).forEach((details) => { details.open = false; });
     redraw();
     drawn.forEach((element) => plotly().Plots.resize(element));
   });
@@ -186,11 +229,19 @@
     }
     return sample.step;
   }
+  function shoot(name, step) {
+    const element = document.querySelector(`[data-plane="${name}"]`);
+    if (!element) return;
+    state.shot[name] = data.charts[element.dataset.chart].snapshots.findIndex((shot) => shot.step === step);
+    all(`[data-told="${name}"]`).forEach((told, i) => { told.hidden = i !== state.shot[name]; });
+    if (drawn.has(element)) draw(element);
+  }
   function slide(input) {
     const index = Number(input.value), names = input.dataset.slide === "*" ? Object.keys(data.samples) : [input.dataset.slide];
     let step = 0;
     for (const name of names.filter((n) => data.samples[n].length)) {
       step = place(name, index);
+      shoot(name, step);
       for (const other of all(`[data-slide="${name}"]`)) label(other, Math.min(index, Number(other.max)), step);
     }
     label(input, index, step);

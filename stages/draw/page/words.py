@@ -55,10 +55,13 @@ ENGLISH: Mapping[str, str] = {
     "answer.evidence": "{ratio}adjusted p {p} over {family} comparisons on {n} paired seeds",
     "answer.more": "{count} more",
     "answer.tied": "The rank test does not tell it apart from {others}.",
-    "answer.fails": "{count} of {variants} are judged to fail: {list}.",
+    "answer.compute_same": "It also leads at equal compute ({budget} a lane).",
+    "answer.compute_other": "At equal compute ({budget} a lane) {leader} leads, and it is number {rank}.",
+    "answer.fails": "{count} of {variants} judged to fail: {list}.",
     "answer.fails_none": "No variant is judged to fail.",
     "answer.worries": "Not settled: {list}.",
-    "answer.fate": "{variant} ({verdict}, {lanes} lanes)",
+    "answer.fate": "{variant} ({verdict}, {lanes} lanes{why})",
+    "answer.why": "; {reason}",
     "list.and": " and ",
     "list.comma": ", ",
     "sentence.gap": " ",
@@ -116,8 +119,8 @@ ENGLISH: Mapping[str, str] = {
     "paired.correlation": "Correlation",
     "paired.conclusion": "Shown",
     # trajectories
-    "trajectories.caption": "{metric} of the averaged generator on the test part, median over the lanes. Choose variants below; hover "
-    "for values.",
+    "trajectories.caption": "{metric} of the averaged generator on the test part: median and range over the lanes. Dashed lines are "
+    "not settled, dotted ones fail. Choose variants below; hover for values.",
     "trajectories.x": "Horizontal axis",
     "trajectories.steps": "steps",
     "trajectories.compute": "compute",
@@ -159,6 +162,7 @@ ENGLISH: Mapping[str, str] = {
     "variant.remedies": "Remedies to try",
     "variant.remedy_lanes": "fits {count} of {lanes} lanes",
     "variant.no_remedies": "Nothing to mend was found.",
+    "variant.more_remedies": "{count} more",
     "variant.copy": "Copy",
     "variant.copied": "Copied",
     "variant.story": "How the game went",
@@ -259,6 +263,17 @@ ENGLISH: Mapping[str, str] = {
     "series.real_fake": "real, generated",
     "series.real_penalty": "real, penalty",
     "series.fake_penalty": "generated, penalty",
+    # the plane
+    "field.title": "D over the plane",
+    "field.note": "of seed {seed}",
+    "field.reading": "The colour is D's answer, blue for real, orange for generated; the strong line is where {centre}. Arrows show where "
+    "G's loss pushes a point, −∇ₓ L_G, their length by its square root. Grey points are real, the others G's own (not averaged).",
+    "field.centre_zero": "it does not decide (0)",
+    "field.centre_middle": "its answer lies half-way between its means on real and on generated points",
+    "field.longest": "Longest arrow at this step: {longest}.",
+    "field.none": "No field at this step: {reason}.",
+    "field.alt": "D's answers over the plane for {variant}, with real and generated points and the push on them, step by step. Longest "
+    "push at step {first}: {start}; at step {last}: {end}.",
     # metrics and measures
     "metric.frechet": "Fréchet distance",
     "metric.precision": "Precision",
@@ -417,10 +432,13 @@ CHINESE: Mapping[str, str] = {
     "answer.evidence": "{ratio}{n} 个配对种子，{family} 次比较校正后 p = {p}",
     "answer.more": "另外 {count} 个",
     "answer.tied": "秩检验无法把它与 {others} 区分开。",
+    "answer.compute_same": "在相同计算量下（每个种子 {budget}）它同样领先。",
+    "answer.compute_other": "在相同计算量下（每个种子 {budget}）领先的是 {leader}，它排第 {rank}。",
     "answer.fails": "{variants} 个方案中有 {count} 个被判定为失败：{list}。",
     "answer.fails_none": "没有方案被判定为失败。",
     "answer.worries": "尚无定论：{list}。",
-    "answer.fate": "{variant}（{verdict}，{lanes} 个种子）",
+    "answer.fate": "{variant}（{verdict}，{lanes} 个种子{why}）",
+    "answer.why": "；依据：{reason}",
     "list.and": " 和 ",
     "list.comma": "、",
     "sentence.gap": "",
@@ -474,7 +492,8 @@ CHINESE: Mapping[str, str] = {
     "paired.correlation": "相关",
     "paired.conclusion": "结论",
     # trajectories
-    "trajectories.caption": "平均生成器（EMA）在测试部分的{metric}，各种子的中位数。可在下方选择方案，悬停查看数值。",
+    "trajectories.caption": "平均生成器（EMA）在测试部分的{metric}，各种子的中位数与范围。虚线为未定，点线为失败。"
+    "可在下方选择方案，悬停查看数值。",
     "trajectories.x": "横轴",
     "trajectories.steps": "步数",
     "trajectories.compute": "计算量",
@@ -515,6 +534,7 @@ CHINESE: Mapping[str, str] = {
     "variant.remedies": "可以尝试的补救",
     "variant.remedy_lanes": "适用于 {lanes} 个种子中的 {count} 个",
     "variant.no_remedies": "没有发现需要补救之处。",
+    "variant.more_remedies": "另外 {count} 个",
     "variant.copy": "复制",
     "variant.copied": "已复制",
     "variant.story": "博弈的经过",
@@ -611,6 +631,17 @@ CHINESE: Mapping[str, str] = {
     "series.real_fake": "真实与生成",
     "series.real_penalty": "真实与惩罚项",
     "series.fake_penalty": "生成与惩罚项",
+    # the plane
+    "field.title": "平面上的 D",
+    "field.note": "种子 {seed}",
+    "field.reading": "颜色是 D 的回答，蓝为真，橙为假；粗线是{centre}的地方。箭头是 G 的损失对点的推力 −∇ₓ L_G，"
+    "长度按其平方根。灰点是真实样本，其余是 G 自身（未取平均）的样本。",
+    "field.centre_zero": "D 无法判断（0）",
+    "field.centre_middle": "D 的回答恰在真实点与生成点均值中间",
+    "field.longest": "此步最长的箭头：{longest}。",
+    "field.none": "此步没有场：{reason}。",
+    "field.alt": "{variant} 的 D 在平面上的回答，附真实点、生成点及其受到的推力，逐步显示。"
+    "最长推力：第 {first} 步为 {start}，第 {last} 步为 {end}。",
     # metrics and measures
     "metric.frechet": "Fréchet 距离",
     "metric.precision": "精确率",
