@@ -130,6 +130,7 @@ def _finish(plan: Plan, config: Config, root: Path, started: Mapping[str, Any]) 
     for step in plan.snapshots:
         _join_tensors([group.snapshot(step) for group in checkpoints], root / layout.snapshot(name, step))
         _join_tensors([group.continuation(step) for group in checkpoints], root / layout.continuation(name, step))
+    _join_glimpses([group.glimpses() for group in checkpoints], root / layout.glimpses(name))
     seeds = [seed for group in plan.groups for seed in group]
     records.write(root / layout.records(name), seeds, blocks.values())
     write_curves(root / layout.curves(name), blocks["steps"])
@@ -141,6 +142,14 @@ def _join_tensors(paths: Sequence[Path], whole: Path) -> None:
     """Lane-first tensors of every group, one after the other."""
     parts = [tensors.read(path) for path in paths]
     tensors.write(whole, {key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
+
+
+def _join_glimpses(groups: Sequence[Sequence[tuple[int, Path]]], whole: Path) -> None:
+    """Samples `[L, T, n, ...]` of every group's lanes at the same steps `[T]`."""
+    parts = [[tensors.read(path) for _, path in group] for group in groups]
+    steps = np.array([step for step, _ in groups[0]], np.int64)
+    joined = {key: np.concatenate([np.stack([look[key] for look in part], 1) for part in parts]) for key in parts[0][0]}
+    tensors.write(whole, {"steps": steps, **joined})
 
 
 def _join_tables(groups: Sequence[Mapping[str, Block]]) -> dict[str, Block]:

@@ -23,6 +23,7 @@ from stages.errors import SeesawError
 from stages.game import cost, spec
 from stages.game.fork import continuation
 from stages.game.game import Game
+from stages.game.glimpses import Glimpses, looks
 from stages.game.steps import Batches, Turn
 from stages.measure.step import auc, norms
 from stages.observer import Material, Observer
@@ -99,15 +100,19 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
         game.load_state({name: torch.from_numpy(array) for name, array in saved[1].items()})
     _say(event="start", step=game.step)
     observer = Observer(game, _material(job, data), job.record_every, job.probe_every)
+    glimpses, watched = Glimpses(game, data.dtype == torch.uint8), looks(job.steps)
     saved_at = said_at = time.monotonic()
     if game.step == 0:
         _keep(game, checkpoints)
+        snapshots.write(checkpoints.glimpse(0), glimpses.take(game))
     while game.step < job.steps and not (observer.may_pause and stop()):
         turn, rows = observer.play()
         for table, row in rows.items():
             recorder.add(table, game.step, row)
         if game.step in job.snapshots:
             _keep(game, checkpoints)
+        if game.step in watched:
+            snapshots.write(checkpoints.glimpse(game.step), glimpses.take(game))
         now = time.monotonic()
         if now - saved_at > CHECKPOINT_SECONDS and observer.may_pause:
             checkpoints.save(game.step, _arrays(game), recorder.take())

@@ -47,6 +47,7 @@ class Case:
     records: records.Records
     snapshots: Mapping[int, Mapping[str, Tensor]]
     continuations: Mapping[int, Mapping[str, Tensor]]  # of the first and the last snapshot
+    glimpses: Mapping[str, Tensor]  # lanes' samples, often (stages/game/glimpses.py)
     kind: str
     train: np.ndarray  # in the games' scale
     held: np.ndarray
@@ -84,7 +85,8 @@ def read_case(config: Config, variant: str, root: Path) -> Case:
     train, held, borrowed = _parts(root, rng)
     extract = _extractor(config, card, root)
     stick = yardstick(encode(extract, torch.from_numpy(held)), extract.weights, card["modes"] is not None, rng)
-    return Case(config, run, known, tensors, saved, card["kind"], train, held, borrowed, extract, stick)
+    seen = snapshots.read(root / layout.glimpses(variant), remedy)
+    return Case(config, run, known, tensors, saved, seen, card["kind"], train, held, borrowed, extract, stick)
 
 
 def _parts(root: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool]:

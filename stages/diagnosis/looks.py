@@ -14,10 +14,11 @@ from stages.game import restore
 from stages.game.streams import stream
 from stages.measure.baseline import gaussian_mixture
 from stages.measure.diversity import effective_modes, spacing
-from stages.measure.facts import SnapshotQuality, Standards
+from stages.measure.facts import Glimpse, SnapshotQuality, Standards
 from stages.measure.features import Encoded
-from stages.measure.glance import look, shares, standards
+from stages.measure.glance import glance, look, nearest, shares, standards
 from stages.measure.probe import auc
+from stages.store import arrays
 
 DRAWS = 4  # of real items, behind the distance that samples are compared with
 
@@ -44,6 +45,37 @@ def look_at_snapshots(case: Case) -> Looks:
             for kind, samples in seen.items():
                 found.spacing[kind][index].append(None if samples is None else spacing(samples.features))
     return found
+
+
+def look_at_glimpses(case: Case) -> list[list[Glimpse]]:
+    """For every lane, what its glimpses show."""
+    spread = _spread(case.train)
+    return [_glimpses(case, index, spread) for index in range(len(case.run["seeds"]))]
+
+
+def _glimpses(case: Case, index: int, spread: float) -> list[Glimpse]:
+    averaged, raw = (arrays.to_model_scale(case.glimpses[kind][index].numpy()) for kind in ("ema", "raw"))
+    places, middle = raw.astype(np.float64), case.train.mean(0)
+    found = []
+    for at, step in enumerate(case.glimpses["steps"].tolist()):
+        seen = _encoded(case, torch.from_numpy(averaged[at])) if bool(case.glimpses["finite"][index, at]) else None
+        own = None if seen is None else _encoded(case, torch.from_numpy(raw[at]))
+        if seen is None or own is None:
+            found.append(Glimpse(step, None, None, None, None))
+            continue
+        apart, radius = (number(_root_mean_square(x) / spread) for x in (places[at] - places[-1], places[-1] - middle))
+        energy, on = glance(case.stick, seen)
+        found.append(Glimpse(step, number(energy), number(on), nearest(case.stick, own), apart, radius))
+    return found
+
+
+def _root_mean_square(x: np.ndarray) -> float:
+    return float(np.sqrt(np.square(x).mean()))
+
+
+def _spread(train: np.ndarray) -> float:
+    """Of the data over all coordinates; 1 where the data are one point."""
+    return float(np.sqrt(train.reshape(len(train), -1).var(0, dtype=np.float64).mean())) or 1.0
 
 
 def sample_count(case: Case) -> int:

@@ -19,6 +19,7 @@ from stages.game.streams import stream
 from stages.game.vocabulary import Constraint
 from stages.measure.facts import Fact, Lane, Standards, facts
 from stages.measure.probe import Form, Material, ProbePoint, bare, decay, probe
+from stages.measure.restoration import healthy
 
 BATCH = (8, 32)
 HELD_ITEMS, HELD_NOISES = 8, 4  # batches that AUC and gradients are measured on
@@ -53,8 +54,8 @@ def probe_lanes(case: Case, lanes: Sequence[Lane], measured: Standards) -> Probe
 
 def _undecided(found: Mapping[str, Fact]) -> bool:
     """Whether D's AUC is near a half, or below, while the samples are not good."""
-    own, distance = found["auc_late"].value, found["distance_over_good"].value
-    return own is not None and own < 0.65 and (distance is None or distance > 0.8)
+    own = found["auc_late"].value
+    return own is not None and own < 0.65 and not healthy(found)
 
 
 Found = list[tuple[Sequence[Job], dict[str, list[ProbePoint]]]]

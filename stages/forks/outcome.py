@@ -35,7 +35,11 @@ def judge(plan: Plan, played: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     entries = [
         _entry(plan, branch, one["kept"], streams, told[0]) for branch, one, streams in zip(plan.branches, played, told, strict=True)
     ]
-    winner = min((entry for entry in entries if entry["restored"]), key=lambda entry: entry["after"]["distance"], default=None)
+    winner = min(
+        (entry for entry in entries if entry["restored"]),
+        key=lambda entry: (not restoration.enough(entry["healthy"], len(entry["streams"])), entry["after"]["distance"]),
+        default=None,
+    )
     quality = plan.diagnosis["story"]["quality"]
     wanted = restoration.goals(plan.verdict)
     return {

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.measure.restoration import enough
+
 HEADER = ("branch", "D", "G/D", "AUC", "movement", "Fréchet", "precision", "coverage", "back", "better", "good", "")
 
 
@@ -57,9 +59,9 @@ def _row(entry: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def word(entry: Mapping[str, Any], count: int) -> str:
-    """RESTORED, or what is missing."""
+    """RESTORED, or what is missing: of a restored branch whose samples do not pass as healthy yet, that too."""
     if entry["restored"]:
-        return "RESTORED"
+        return "RESTORED" if enough(entry["healthy"], count) else "restored, not good yet"
     died = sum(row["died_at"] is not None for row in entry["streams"])
     if died:
         return f"{died} not finite"

@@ -9,13 +9,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
+from stages.measure.course import Glimpse as Glimpse
+from stages.measure.course import course
+from stages.measure.fact import Fact as Fact
 from stages.measure.verdict_rules import GOOD_BASELINES, GOOD_FLOORS, GOOD_SHARE
 
-APART = 0.99  # AUC from which D counts as separating the batches perfectly
 QUALITY = (
     *("distance_over_good", "precision_over_floor", "coverage_over_floor", "density_over_floor"),
     *(
@@ -25,16 +26,9 @@ QUALITY = (
         "best_coverage_over_floor",
         "final_over_best",
         "loss_of_quality_over_spread",
+        "beyond_good_over_spread",
     ),
 )
-
-
-class Fact(NamedTuple):
-    """A number, the steps behind it, and a sentence (the reason when there is no number)."""
-
-    value: float | None
-    steps: tuple[int, ...]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -116,13 +110,14 @@ class Lane:
     probe_auc: float | None = None
     overfit_auc: float | None = None
     overfit_counts: tuple[int, int] = (0, 0)
+    glimpses: Sequence[Glimpse] = ()
 
 
 def facts(lane: Lane, standards: Standards) -> dict[str, Fact]:
     """Every fact of a lane by name."""
     found = {"finite": _finite_fact(lane), **_length(lane)}
-    found |= _quality(lane, standards) | _course(lane, standards) | _records(lane.records)
-    found |= _probe(lane) | _overfit(lane)
+    found |= _quality(lane, standards) | _improvement(lane) | _records(lane.records)
+    found |= _probe(lane) | _overfit(lane) | course(lane.glimpses)
     return found
 
 
@@ -158,6 +153,7 @@ def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
         "distance_over_good": Fact(
             _ratio(final.distance, standards.good), at, f"the final distance {final.distance:.4g} over {standards.good:.4g}, which is good"
         ),
+        "beyond_good_over_spread": _beyond(final, standards),
         "best_over_good": Fact(
             _ratio(best.distance, standards.good),
             (best.step,),
@@ -170,6 +166,13 @@ def _quality(lane: Lane, standards: Standards) -> dict[str, Fact]:
         "best_precision_over_floor": _over_floor("precision", best.precision, standards.floor_precision, (best.step,)),
         "best_coverage_over_floor": _over_floor("coverage", best.coverage, standards.floor_coverage, (best.step,)),
     } | _loss_of_quality(best, final, standards)
+
+
+def _beyond(final: SnapshotQuality, standards: Standards) -> Fact:
+    if final.spread is None:
+        return Fact(None, (final.step,), "the spread of the distance is not known")
+    value = _ratio(_number(final.distance) - standards.good, final.spread)
+    return Fact(value, (final.step,), f"distance {final.distance:.4g} where {standards.good:.4g} is good and the spread {final.spread:.4g}")
 
 
 def _in_a_row(measured: Sequence[SnapshotQuality], standards: Standards) -> Fact:
@@ -204,12 +207,6 @@ def _over_spread(change: float, first: SnapshotQuality, second: SnapshotQuality)
     return Fact(_ratio(change, spread), steps, f"a change of {change:.4g} where two draws differ by {spread:.4g} (one standard deviation)")
 
 
-def _course(lane: Lane, standards: Standards) -> dict[str, Fact]:
-    """How the distance and the shares went: the last quarter, turns, turnover."""
-    measured = _measured(lane)
-    return _improvement(lane) | _closing(lane, standards) | _turns(measured) | {"mode_turnover": _turnover(lane.quality)}
-
-
 def _improvement(lane: Lane) -> dict[str, Fact]:
     """From the last snapshot within three quarters of the run to the final one: as a share, in spreads, and in relapses."""
     measured = [q for q in lane.quality if q.distance is not None]
@@ -231,61 +228,10 @@ def _improvement(lane: Lane) -> dict[str, Fact]:
     }
 
 
-def _closing(lane: Lane, standards: Standards) -> dict[str, Fact]:
-    """As `_improvement`, of the gap between single samples and the data, and how far that gap is above its floor."""
-    known = [(q.step, q.gap, q.gap_spread) for q in lane.quality if q.gap is not None and q.gap_spread is not None]
-    earlier = [one for one in known if one[0] <= 0.75 * lane.steps]
-    names = ("gap_over_floor", "closing", "closing_over_spread", "closing_over_relapse")
-    if not earlier or len(known) < 2 or not standards.floor_gap:
-        return dict.fromkeys(
-            names, Fact(None, (), "the gap between samples and data is not known over the last quarter, or real data have none")
-        )
-    (first, before, one), (last, final, other) = earlier[-1], known[-1]
-    relapse = max(0.0, *(b[1] - a[1] for a, b in itertools.pairwise(known)))
-    text = f"median distance to the nearest real item {before:.4g} at step {first}, {final:.4g} at step {last}"
-    values = (final / standards.floor_gap, _ratio(before - final, before), _ratio(before - final, math.hypot(one, other)))
-    notes = (f"{text}; {standards.floor_gap:.4g} between real items", text, text)
-    found = {name: Fact(value, (first, last), note) for name, value, note in zip(names[:3], values, notes, strict=True)}
-    return found | {names[3]: Fact(_ratio(before - final, relapse), (first, last), f"{text}; the largest relapse was {relapse:.4g}")}
-
-
-def _turns(measured: Sequence[SnapshotQuality]) -> dict[str, Fact]:
-    """Changes of direction of the distance, counting only moves of more than two spreads; swing: largest over smallest after the first."""
-    if len(measured) < 4:
-        return dict.fromkeys(("turns", "swing"), Fact(None, (), "fewer than 4 snapshots: turns cannot be counted"))
-    steps, values = tuple(q.step for q in measured), [_number(q.distance) for q in measured]
-    signs, anchor = [], measured[0]
-    for q in measured[1:]:
-        change = _over_spread(_number(q.distance) - _number(anchor.distance), anchor, q).value
-        if change is None or abs(change) < 2.0:
-            continue
-        signs.append(math.copysign(1.0, change))
-        anchor = q
-    turns = sum(a != b for a, b in itertools.pairwise(signs))
-    return {
-        "turns": Fact(turns, steps, f"the distance changed direction {turns} times by more than two spreads"),
-        "swing": Fact(
-            _ratio(max(values[1:]), min(values[1:])), steps[1:], f"distance between {min(values[1:]):.4g} and {max(values[1:]):.4g}"
-        ),
-    }
-
-
-def _turnover(quality: Sequence[SnapshotQuality]) -> Fact:
-    """Mean total variation ½ Σ|p − q| between the shares of neighbouring snapshots after the first third."""
-    known = [(q.step, np.array(q.shares)) for q in quality if q.shares is not None and q.step > 0]
-    known = [(step, shares) for step, shares in known if step >= 0.3 * known[-1][0]]
-    if len(known) < 4:
-        return Fact(None, (), "fewer than 4 snapshots with modes' shares")
-    moves = [0.5 * float(np.abs(a - b).sum()) for (_, a), (_, b) in itertools.pairwise(known)]
-    value = float(np.mean(moves))
-    return Fact(value, tuple(step for step, _ in known), f"on average {value:.0%} of the samples changed mode between two snapshots")
-
-
 def _records(records: Mapping[str, Series]) -> dict[str, Fact]:
     auc = _late_median(records, "auc")
     return {
         "auc_late": auc,
-        "auc_apart": _apart(records),
         "saturation_late": _late_median(records, "saturation"),
         "movement_drop": _drop(records, "sample_movement"),
         "d_gradient_growth": _growth(records, "d_gradient_norm"),
@@ -306,15 +252,6 @@ def _late_median(records: Mapping[str, Series], measure: str) -> Fact:
     return Fact(value, records[measure].late_steps(), f"{measure} has the median {value:.4g} over the last quarter")
 
 
-def _apart(records: Mapping[str, Series]) -> Fact:
-    """Share of the late records in which D separates perfectly: near 1, D stays ahead; a cycle lets it fall behind in between."""
-    late = records["auc"].late() if "auc" in records else np.empty(0)
-    if not late.size:
-        return _missing("auc")
-    value = float((late >= APART).mean())
-    return Fact(value, records["auc"].late_steps(), f"D separates the batches perfectly in {value:.0%} of the late records")
-
-
 def _drop(records: Mapping[str, Series], measure: str) -> Fact:
     """Early peak over late median: a game that dies within its first tenth has a small early median already."""
     if measure not in records or not records[measure].late().size or not records[measure].early().size:
@@ -329,7 +266,10 @@ def _growth(records: Mapping[str, Series], measure: str) -> Fact:
     if measure not in records or not records[measure].early().size:
         return _missing(measure)
     series = records[measure]
-    early = float(np.median(series.early()))
+    known = series.early()[series.early() > 0]  # a hinge that is satisfied has none
+    if not known.size:
+        return Fact(None, (), f"{measure} is zero early: there is nothing to compare with")
+    early = float(np.median(known))
     first = max(5, len(series.values) // 10)
     seen = np.isfinite(series.values[first:])
     rest, steps = series.values[first:][seen], series.steps[first:][seen]
@@ -360,7 +300,8 @@ def _probe(lane: Lane) -> dict[str, Fact]:
 def _overfit(lane: Lane) -> dict[str, Fact]:
     """AUC of train-real over validation-real, and its excess over ½ in standard errors √((m+n+1)/(12 m n)) (Mann-Whitney, equal laws)."""
     if lane.overfit_auc is None:
-        return dict.fromkeys(("overfit_auc", "overfit_over_error"), Fact(None, (), "there is no validation part"))
+        text = "there is no validation part, or D's answers on it are not finite" if lane.finite else "D's answers are not finite"
+        return dict.fromkeys(("overfit_auc", "overfit_over_error"), Fact(None, (), text))
     m, n = lane.overfit_counts
     error = math.sqrt((m + n + 1) / (12 * m * n))
     text = f"D scores a training item above a validation item in {lane.overfit_auc:.1%} of pairs (standard error {error:.1%})"

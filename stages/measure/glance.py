@@ -23,6 +23,8 @@ from stages.measure.spread import jackknife_error, without_blocks
 
 CELLS = 10  # k-means cells of the data, where modes are not known or too many
 MANY = 64  # more modes than this are looked at through cells
+MOST = 800  # held-out items, at most, behind an energy distance
+NEAR = 0.95
 DUE = 0.25  # of its expected samples a mode needs to count as covered
 FLOORS = 4  # random real draws behind the floor
 
@@ -37,6 +39,9 @@ class Yardstick:
     weights: Tensor | None  # shares of the known modes, where samples are judged by modes
     cells: np.ndarray | None  # centres [k, d] of k-means cells, where shares are not by mode
     modes: int  # how many modes or cells there are
+    centres: Tensor  # [k, d] of the modes' held-out items, or of the cells: what every sample is nearest to one of
+    among: float  # mean distance between two of the first MOST held-out items
+    reach: float | None  # distance to the nearest held-out item that NEAR of real items stay within; None for a known mixture
 
 
 def yardstick(reference: Encoded, weights: Tensor | None, mixture: bool, rng: np.random.Generator) -> Yardstick:
@@ -46,7 +51,58 @@ def yardstick(reference: Encoded, weights: Tensor | None, mixture: bool, rng: np
     reach = radii(features, features.mean(0), (K_MANIFOLD, K_COVERAGE)) if enough else None
     cells = None if weights is not None and len(weights) <= MANY else _cells(features.numpy(), rng)
     count = len(weights) if cells is None and weights is not None else len(cells) if cells is not None else 0
-    return Yardstick(features, moments(features), reach, weights if mixture and weights is not None else None, cells, count)
+    known = weights if mixture and weights is not None else None
+    centres = torch.from_numpy(cells) if cells is not None else _middles(features, reference.modes)
+    among = float(distances(features[:MOST], features[:MOST]).sum()) / max(1, len(features[:MOST]) * (len(features[:MOST]) - 1))
+    near = None if known is not None else _own_reach(features)
+    return Yardstick(features, moments(features), reach, known, cells, count, centres, among, near)
+
+
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """`[n, d]` and `[m, d]` to `[n, m]`, without the rounding of matrix products."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _middles(features: Tensor, modes: Tensor | None) -> Tensor:
+    """The mean of each mode's items; the modes that no item shows are left out."""
+    if modes is None or not bool((modes >= 0).any()):
+        return features.mean(0, keepdim=True)
+    return torch.stack([features[modes == mode].mean(0) for mode in modes[modes >= 0].unique()])
+
+
+def _own_reach(features: Tensor) -> float:
+    """The NEAR quantile of held-out items' distances to the nearest other one."""
+    some = features[:MOST]
+    if len(some) < 2:
+        return 0.0
+    between = distances(some, features)
+    between[torch.arange(len(some)), torch.arange(len(some))] = torch.inf
+    return float(between.min(1).values.quantile(NEAR))
+
+
+class Glanced(NamedTuple):
+    """What a few samples show."""
+
+    energy: float
+    on: float
+
+
+def glance(stick: Yardstick, seen: Encoded) -> Glanced:
+    """Energy distance 2 E|x - y| - E|x - x'| - E|y - y'| to held-out items (Székely & Rizzo 2013), means over different items; share of
+    samples where data lie (within 3 standard deviations of a known mode, else as near to a held-out item as NEAR of these are to each
+    other)."""
+    x, y = seen.features.double(), stick.features
+    between, within = distances(x, y), distances(x, x)
+    energy = 2 * between[:, :MOST].mean() - within.sum() / max(1, len(x) * (len(x) - 1)) - stick.among
+    near = between.min(1).values
+    on = seen.good if stick.reach is None and seen.good is not None else near <= (stick.reach or 0.0)
+    return Glanced(float(energy), float(on.double().mean()))
+
+
+def nearest(stick: Yardstick, seen: Encoded) -> tuple[float, ...]:
+    """Shares of all samples by the mode or cell that they are nearest to."""
+    index = distances(seen.features.double(), stick.centres).argmin(1)
+    return tuple((torch.bincount(index, minlength=len(stick.centres)).double() / len(index)).tolist())
 
 
 def _cells(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:

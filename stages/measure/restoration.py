@@ -23,7 +23,6 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "non_finite": ("finite",),
     "late_collapse": ("final_over_best",),
     "mode_collapse": ("coverage_over_floor",),
-    "oscillating": ("turns", "swing", "mode_turnover"),
     "vanishing_gradient": ("auc_late", "movement_drop"),
     "exploding_gradient": ("d_gradient_growth", "g_gradient_growth"),
     "discriminator_wins": ("auc_late",),

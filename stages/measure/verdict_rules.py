@@ -43,6 +43,7 @@ ENOUGH = (  # a run with less behind it is not asked for a cause
 
 HEALTHY = (
     Condition("distance_over_good", "below", 1.0, 0.15),
+    Condition("late_energy", "below", 0.25, 0.05, optional=True),  # not good for a moment only
     Condition("precision_over_floor", "above", 0.5, 0.05, optional=True),
     Condition("coverage_over_floor", "above", 0.5, 0.05, optional=True),
 )
@@ -62,9 +63,11 @@ RULES = (
                 Condition("loss_of_quality_over_spread", "above", 2.0, 0.5),
                 Condition("best_over_good", "below", 2.0, 0.2),
                 Condition("good_in_a_row", "above", 2, 0),  # a game that goes round is good in passing
-                Condition("distance_over_good", "above", 1.0, 0.15),  # what still passes as good has not collapsed
+                Condition("distance_over_good", "above", 1.0, 0.15),  # what still passes as good has not collapsed ...
+                Condition("beyond_good_over_spread", "above", 2.0, 0.5),  # ... nor what another draw of samples may let pass
                 Condition("best_precision_over_floor", "above", 0.25, 0.025, optional=True),
                 Condition("best_coverage_over_floor", "above", 0.25, 0.025, optional=True),
+                Condition("energy_relapse", "above", 2.0, 0.2, optional=True),  # and the glimpses lost it too
             ),
         ),
         "the samples were good once and are now at least twice as bad, outside their spread",
@@ -80,17 +83,21 @@ RULES = (
         "undertrained",
         (
             (
+                Condition("energy_trend", "below", -0.5, 0.05),
+                Condition("energy_fall", "above", 0.06, 0.02),
+                Condition("on_gain", "above", -0.08, 0.02),  # while the other one does not get worse
+            ),
+            (  # energy may be right long before single samples are: on a ring it says little of what lies between the modes
+                Condition("on_trend", "above", 0.5, 0.05),
+                Condition("on_gain", "above", 0.04, 0.01),
+                Condition("energy_fall", "above", -0.08, 0.02),
+            ),
+            (  # a run too short for glimpses
+                Condition("glimpses", "below", 6, 0),
                 Condition("improvement", "above", 0.1, 0.02),
                 Condition("improvement_over_spread", "above", 2.0, 0.5),
                 Condition("final_over_best", "below", 1.1, 0.05),  # recovering from a bad turn is not improving ...
                 Condition("improvement_over_relapse", "above", 2.0, 0.2),  # ... nor is a swing that happens to end low
-            ),
-            (  # mean and covariance may be right long before single samples are: on a ring they say nothing of what lies between the modes
-                Condition("gap_over_floor", "above", 1.5, 0.1),
-                Condition("closing", "above", 0.1, 0.02),
-                Condition("closing_over_spread", "above", 2.0, 0.5),
-                Condition("closing_over_relapse", "above", 2.0, 0.2),
-                Condition("improvement_over_spread", "above", -2.0, 0.5),  # while the whole does not get worse
             ),
         ),
         "the samples are not good yet, and the last quarter still improved them by more than their spread",
@@ -112,15 +119,8 @@ RULES = (
     Rule(
         "oscillating",
         (
-            (
-                Condition("turns", "above", 3, 0),
-                Condition("swing", "above", 5.0, 0.5),
-                Condition("auc_apart", "below", 0.9, 0.05, optional=True),  # with D ahead all the time nobody goes round: G is adrift
-            ),
-            (
-                Condition("mode_turnover", "above", 0.4, 0.05),
-                Condition("auc_apart", "below", 0.9, 0.05, optional=True),
-            ),
+            (Condition("energy_turns", "above", 2, 0),),
+            (Condition("share_reach", "above", 0.5, 0.05), Condition("share_rounds", "above", 1.25, 0.1)),
         ),
         "quality or the modes' shares go round instead of settling",
         "Mescheder et al. 2018; Berard et al. 2020; Richardson & Weiss 2018 (shares per bin)",
@@ -128,7 +128,13 @@ RULES = (
     ),
     Rule(
         "vanishing_gradient",
-        ((Condition("auc_late", "above", 0.99, 0.005), Condition("movement_drop", "above", 100, 30)),),
+        (
+            (
+                Condition("auc_late", "above", 0.99, 0.005),
+                Condition("movement_drop", "above", 100, 30),
+                Condition("drift", "below", 0.04, 0.01, optional=True),  # a step is small, and so is the way over the last three tenths
+            ),
+        ),
         "D separates the batches perfectly and G's samples all but stopped moving",
         "Arjovsky & Bottou 2017, theorem 2.4",
         needs_length=True,
@@ -145,9 +151,9 @@ RULES = (
     ),
     Rule(
         "discriminator_wins",
-        tuple(
-            (Condition("auc_late", "above", 0.99, 0.005), Condition("movement_drop", "below", 100, 30), no_better)
-            for no_better in (Condition("improvement", "below", 0.1, 0.02), Condition("improvement_over_relapse", "below", 2.0, 0.2))
+        (
+            (Condition("auc_late", "above", 0.99, 0.005), Condition("movement_drop", "below", 100, 30)),
+            (Condition("auc_late", "above", 0.99, 0.005), Condition("drift", "above", 0.04, 0.01)),
         ),
         "D converged (it separates the batches perfectly) while G still moves and gets no better",
         "Arjovsky & Bottou 2017; PyTorch-GAN and ganhacks threads on D's loss going to zero",
@@ -155,7 +161,7 @@ RULES = (
     ),
     Rule(
         "generator_wins",
-        ((Condition("auc_late", "below", 0.6, 0.02), Condition("probe_auc", "above", 0.9, 0.02)),),
+        ((Condition("auc_late", "below", 0.62, 0.02), Condition("probe_auc", "above", 0.9, 0.02)),),
         "D cannot tell the samples from data (or ranks them above), though a fresh discriminator can",
         "Arjovsky & Bottou 2017 (a discriminator trained to its optimum)",
         needs_length=True,

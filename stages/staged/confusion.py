@@ -34,7 +34,7 @@ def rules_digest() -> str:
 def oracle_digest() -> str:
     """sha256 of the oracle's bounds and the order of its questions."""
     bounds = {name: dataclasses.asdict(value) for name, value in vars(truth).items() if isinstance(value, truth.Bounds)}
-    plain = [truth.STEADY, truth.STRETCH, truth.RELAPSED, truth.FALLING, truth.STILL, truth.SWING, truth.CALM]
+    plain = [truth.STEADY, truth.SWING, truth.CALM, truth.ON_AND_ON]
     return sha256_json({"bounds": bounds, "plain": plain, "order": list(truth.QUESTIONS)})
 
 

@@ -51,6 +51,7 @@ class Motion(NamedTuple):
     """Where samples are, whatever the truth."""
 
     shares: list[float]  # of samples in each mode, those on the data alone; last the share of all others
+    nearest: list[float]  # of all samples, by the mode they are nearest to
 
 
 def look(truth: Truth, samples: np.ndarray) -> Look:
@@ -64,7 +65,8 @@ def look(truth: Truth, samples: np.ndarray) -> Look:
 def motion(truth: Truth, samples: np.ndarray) -> Motion:
     """Where `[n, ...]` samples are, all finite."""
     on, mode = truth.place(_flat(samples))
-    return Motion((np.bincount(np.where(on, mode, truth.modes), minlength=truth.modes + 1) / len(samples)).tolist())
+    counts = np.bincount(np.where(on, mode, truth.modes), minlength=truth.modes + 1), np.bincount(mode, minlength=truth.modes)
+    return Motion(*((one / len(samples)).tolist() for one in counts))
 
 
 def energy(truth: Truth, flat: np.ndarray) -> float:

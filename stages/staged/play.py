@@ -19,7 +19,7 @@ from stages.diagnosis.seen import what_was_seen
 from stages.game import restore
 from stages.game.streams import stream
 from stages.measure.classifier import one_thread
-from stages.measure.facts import Lane, Series, SnapshotQuality, Standards
+from stages.measure.facts import Glimpse, Lane, Series, SnapshotQuality, Standards
 from stages.prepare import prepare
 from stages.staged.games import VARIANT, StagedGame
 from stages.staged.witness import watch
@@ -82,7 +82,8 @@ def _lane(lane: Lane) -> dict[str, Any]:
 def _read_lane(entry: dict[str, Any]) -> Lane:
     records = {name: Series(np.array(one["steps"]), np.array(one["values"])) for name, one in entry["records"].items()}
     quality = [SnapshotQuality(**{**look, "shares": _tuple(look["shares"])}) for look in entry["quality"]]
-    return Lane(**{**entry, "records": records, "quality": quality, "overfit_counts": tuple(entry["overfit_counts"])})
+    glimpses = [Glimpse(**{**look, "shares": _tuple(look["shares"])}) for look in entry["glimpses"]]
+    return Lane(**{**entry, "records": records, "quality": quality, "overfit_counts": tuple(entry["overfit_counts"]), "glimpses": glimpses})
 
 
 def _tuple(values: list[float] | None) -> tuple[float, ...] | None:

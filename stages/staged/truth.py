@@ -32,22 +32,25 @@ class Bounds:
 ON = Bounds(0.45, 0.55)  # share of samples on the data, over what real items reach
 FOUND = Bounds(0.45, 0.55)  # share of modes found, over what real items reach
 NEAR = Bounds(0.30, 0.20)  # energy distance over the untrained generator's
-STEADY = 4  # looks of the five around the run's end that agree with it
-STRETCH = 4  # looks in a row that were good: it was no passing moment
-RELAPSED = 0.25  # share of later looks, at most, that are good again after a collapse
-PROGRESS = Bounds(0.80, 0.60)  # median energy at the end of the time after the run over that at the run's end
-FALLING = -0.5  # rank correlation of energy with time, at most, in that time
-STILL = 0.5  # rank correlation with time in the run's last three tenths: energy falling, or the share on the data rising
+STEADY = 0.75  # share of the looks around the run's end that agree with it
+STRETCH = Bounds(0.15, 0.20)  # longest row of good looks, as a share of the run: it was no passing moment
+RELAPSED = Bounds(0.40, 0.25)  # share of later looks that are good again after a collapse
+KEPT = Bounds(1.50, 1.20)  # median energy at the end of the time after the run over that at the run's end: what was gained is not lost
+TREND = Bounds(0.35, 0.50)  # rank correlation with time in the run's last three tenths: energy falling, or the share on the data rising
+FALL = Bounds(0.03, 0.10)  # and by how much: of the energy distance, ...
+GAIN = Bounds(0.02, 0.05)  # ... or of all samples
+LOSS = Bounds(0.10, 0.05)  # while the other one of the two does not get worse by so much
 SWING = 3.0  # factor by which the energy distance changes before it is said to have turned
 CALM = 0.05  # of the untrained generator's energy distance: what happens below is not looked at, it is near the sampling error
-TURNS = Bounds(1, 3)  # such turns from the middle of the run to the end of the time after it
-REACH = Bounds(0.30, 0.50)  # largest change of the modes' shares, of samples on the data alone
-ROUNDS = Bounds(1.5, 2.0)  # path over twice the reach: 1 is once there and back
-APART = Bounds(0.98, 0.99)  # AUC of the lane's own D on held-out items, mean of the last two looks at it
+TURNS = Bounds(1, 2)  # such turns from two fifths of the run to its end
+REACH = Bounds(0.30, 0.50)  # largest change of the modes' shares, each sample counted for its nearest mode
+ROUNDS = Bounds(0.75, 1.25)  # path over twice the reach in that time: 1 is once there and back
+ON_AND_ON = 1.5  # as many turns, or rounds, at least, once the time after the run is counted too
+APART = Bounds(0.98, 0.99)  # AUC of the lane's own D on held-out items, median of the looks at the last three tenths
 GONE = Bounds(3e-2, 1e-2)  # float64 gradient of G at the end over its largest up to a tenth of the run
 STOPPED = Bounds(
     0.05, 0.02
-)  # how far samples move in the time after the run, in spreads, or in energy distances where they are farther off
+)  # how far samples move in the last three tenths of the run, in spreads, or in energy distances where they are farther off
 MOVING = Bounds(0.02, 0.05)  # the same, from the other side
 GREW = Bounds(300, 1000)  # largest float64 gradient of a player over its early median
 CHANCE = Bounds(0.65, 0.60)  # AUC of the own D: no better than chance
@@ -107,39 +110,51 @@ def _healthy(lane: Lane) -> tuple[bool | None, str]:
     why = f"on {end['on']:.2f}, found {end['found']:.2f}, energy {end['energy']:.3g} of {lane['looks'][0]['energy']:.3g}"
     if answer is not True:
         return answer, why
-    steady = sum(good(lane, look) is not False for look in _around(lane, 0.9, 1.1))
-    return (True, why) if steady >= STEADY else (UNCLEAR, f"{why}, but {steady} of 5 looks around are good")
+    steady = float(np.mean([good(lane, look) is not False for look in _around(lane, 0.9, 1.1)]))
+    return (True, why) if steady >= STEADY else (UNCLEAR, f"{why}, but {steady:.0%} of the looks around are good")
 
 
 def _late_collapse(lane: Lane) -> tuple[bool | None, str]:
     before = [good(lane, look) is True for look in lane["looks"][: _run(lane)]]
-    stretch = max((len(run) for run in "".join("x" if one else " " for one in before).split()), default=0)
-    after = float(np.mean([good(lane, look) is True for look in _around(lane, 1.0, 2.0)]))
-    why = f"{stretch} good looks in a row before, {after:.0%} of the later ones good"
-    if stretch < STRETCH:
-        return (False if stretch < STRETCH - 1 else UNCLEAR), why
-    return (True if after <= RELAPSED else UNCLEAR), why
+    stretch = max((len(run) for run in "".join("x" if one else " " for one in before).split()), default=0) / _run(lane)
+    now, after = (float(np.mean([good(lane, look) is True for look in _around(lane, *when)])) for when in ((0.9, 1.0), (1.0, 2.0)))
+    why = f"good for {stretch:.0%} of the run before, in {now:.0%} of its last looks and {after:.0%} of the later ones"
+    answers = [STRETCH.ask(stretch), RELAPSED.ask(now), RELAPSED.ask(after)]
+    return (False if answers[0] is False else True if all(answers) else UNCLEAR), why
 
 
 def _undertrained(lane: Lane) -> tuple[bool | None, str]:
-    """The samples still get better at the run's end, and playing on makes them good or much better."""
-    later, now = _around(lane, 1.0, 2.0), _around(lane, 0.7, 1.0)
-    if None in later or None in now:
-        return False, "not finite later"
-    share = _median_energy(lane, 1.8, 2.0) / _median_energy(lane, 0.9, 1.1)
-    trend, well = _trend(later, "energy"), sum(good(lane, look) is True for look in _around(lane, 1.8, 2.0))
-    improving = _trend(now, "energy") <= -STILL or _trend(now, "on") >= STILL
-    why = f"as long again: energy {share:.2f} of what it was, rank trend {trend:.2f}, {well} of 5 last looks good"
-    answer = True if well >= STEADY else PROGRESS.ask(share)
-    if answer is True and well < STEADY and trend > FALLING:
-        answer = UNCLEAR
-    if answer is True and not improving:
-        return UNCLEAR, f"{why}, though the run's end shows no progress"
-    return (answer if improving or answer is not UNCLEAR else False), why
+    """The samples still get better in the run's last three tenths, and what was gained is not lost again in the time after it."""
+    now, how = _improves(lane)
+    if now is not True:
+        return now, how
+    later = _around(lane, 1.8, 2.0)
+    if None in later:
+        return UNCLEAR, f"{how}; not finite later"
+    share = _median(lane, "energy", 1.8, 2.0) / _median(lane, "energy", 0.9, 1.1)
+    well = float(np.mean([good(lane, look) is True for look in later]))
+    why = f"{how}; as long again: energy {share:.2f} of what it was, {well:.0%} of the last looks good"
+    return (True if well >= STEADY or KEPT.ask(share) else UNCLEAR), why
 
 
-def _median_energy(lane: Lane, first: float, last: float) -> float:
-    return float(np.median([look["energy"] for look in _around(lane, first, last)]))
+def _improves(lane: Lane) -> tuple[bool | None, str]:
+    """Energy falls, or the share on the data rises: steadily, and by an amount that counts."""
+    looks = _around(lane, 0.7, 1.0)
+    if None in _around(lane, 0.5, 1.0):
+        return False, "not finite"
+    fall = 1 - _median(lane, "energy", 0.9, 1.0) / _median(lane, "energy", 0.6, 0.75)
+    gain = _median(lane, "on", 0.9, 1.0) - _median(lane, "on", 0.6, 0.75)
+    ways = [
+        (TREND.ask(-_trend(looks, "energy")), FALL.ask(fall), LOSS.ask(-gain)),
+        (TREND.ask(_trend(looks, "on")), GAIN.ask(gain), LOSS.ask(-fall)),
+    ]
+    answers = [False if False in way else UNCLEAR if UNCLEAR in way else True for way in ways]
+    why = f"energy fell by {fall:.0%} (rank trend {_trend(looks, 'energy'):.2f}), share on the data rose by {gain:.0%}"
+    return (True if True in answers else UNCLEAR if UNCLEAR in answers else False), why
+
+
+def _median(lane: Lane, measure: str, first: float, last: float) -> float:
+    return float(np.median([look[measure] for look in _around(lane, first, last)]))
 
 
 def _trend(looks: Sequence[Mapping[str, Any]], measure: str) -> float:
@@ -148,18 +163,29 @@ def _trend(looks: Sequence[Mapping[str, Any]], measure: str) -> float:
 
 
 def _mode_collapse(lane: Lane) -> tuple[bool | None, str]:
-    end, real = lane["end"], lane["real"]
-    on, found = ON.ask(end["on"] / real["on"]), FOUND.ask(end["found"] / real["found"])
-    why = f"on {end['on']:.2f}, found {end['found']:.2f}"
+    answer, why = _collapsed(lane, lane["end"])
+    if answer is not True:
+        return answer, why
+    steady = float(np.mean([look is not None and _collapsed(lane, look)[0] is not False for look in _around(lane, 0.9, 1.1)]))
+    return (True, why) if steady >= STEADY else (UNCLEAR, f"{why}, but so in {steady:.0%} of the looks around")
+
+
+def _collapsed(lane: Lane, look: Mapping[str, float]) -> tuple[bool | None, str]:
+    real = lane["real"]
+    on, found = ON.ask(look["on"] / real["on"]), FOUND.ask(look["found"] / real["found"])
+    why = f"on {look['on']:.2f}, found {look['found']:.2f}"
     if on is False or found is True:
         return False, why
     return (True if on and found is False else UNCLEAR), why
 
 
-def rounds(points: np.ndarray) -> tuple[float, float]:
-    """(reach, rounds) of a path `[T, d]`: the largest distance of two of its points, and its length over twice that."""
-    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    reach = max(float(np.linalg.norm(points - one, axis=1).max()) for one in points)
+def rounds(points: np.ndarray, least: float = 0.0) -> tuple[float, float]:
+    """(reach, rounds) of shares `[T, k]` in total variation: between the two farthest moments, and the path's length over twice that.
+
+    `least` is a reach that is known already: rounds are never counted by a shorter one.
+    """
+    steps = 0.5 * np.abs(np.diff(points, axis=0)).sum(1)
+    reach = max(least, *(float(0.5 * np.abs(points - one).sum(1).max()) for one in points))
     return reach, float(steps.sum()) / (2 * reach) if reach > 0 else 0.0
 
 
@@ -180,17 +206,24 @@ def turns(values: Sequence[float], factor: float) -> int:
 
 
 def _oscillating(lane: Lane) -> tuple[bool | None, str]:
-    looks = _around(lane, 0.5, 2.0)
-    if None in looks:
-        return False, "not finite later"
+    """Energy, or the modes' shares, go there and back within the run, and go on so after it."""
+    run, on = _around(lane, 0.4, 1.0), _around(lane, 0.4, 2.0)
+    if None in run:
+        return False, "not finite"
     floor = CALM * lane["looks"][0]["energy"]
-    there_and_back = turns([max(look["energy"], floor) for look in looks], SWING)
-    reach, around = rounds(np.array([look["shares"] for look in looks]) / np.sqrt(2))  # two modes that swap are 1 apart
-    many = len(looks[0]["shares"]) > 2  # a single mode and the rest: nothing to go round in
-    pair = (REACH.ask(reach) if many else False, ROUNDS.ask(around))
-    answers = (TURNS.ask(there_and_back), False if False in pair else UNCLEAR if None in pair else True)
-    why = f"energy turned {there_and_back} times, shares reach {reach:.2f} in {around:.1f} rounds"
-    return (True if True in answers else UNCLEAR if None in answers else False), why
+    seen, more = (turns([max(look["energy"], floor) for look in looks if look is not None], SWING) for looks in (run, on))
+    reach, around = rounds(np.array([look["nearest"] for look in run]))
+    _, further = rounds(np.array([look["nearest"] for look in on if look is not None]), reach)
+    answers = [TURNS.ask(seen), _both(REACH.ask(reach), ROUNDS.ask(around))]
+    why = f"energy turned {seen} times ({more} with the time after), shares reach {reach:.2f} in {around:.1f} rounds ({further:.1f})"
+    if True not in answers:
+        return (UNCLEAR if UNCLEAR in answers else False), why
+    goes_on = (answers[0] is True and more >= ON_AND_ON * seen) or (answers[1] is True and further >= ON_AND_ON * around)
+    return (True if goes_on else UNCLEAR), why
+
+
+def _both(one: bool | None, other: bool | None) -> bool | None:
+    return False if False in (one, other) else UNCLEAR if UNCLEAR in (one, other) else True
 
 
 def _norms(lane: Lane, player: str) -> tuple[list[float], list[float]] | None:
@@ -203,9 +236,9 @@ def _norms(lane: Lane, player: str) -> tuple[list[float], list[float]] | None:
 
 
 def _own(lane: Lane) -> float | None:
-    """AUC of the lane's own D on held-out items, mean of the last two looks."""
-    seen = [one["auc"] for one in lane["gradients"][-2:]]
-    return None if None in seen else float(np.mean(seen))
+    """AUC of the lane's own D on held-out items, median of the looks at the last three tenths of the run."""
+    seen = [one["auc"] for one in lane["gradients"] if one["step"] >= 0.69 * lane["steps"]]
+    return None if None in seen else float(np.median(seen))
 
 
 def _apart(lane: Lane) -> tuple[bool | None, str]:
@@ -213,10 +246,13 @@ def _apart(lane: Lane) -> tuple[bool | None, str]:
     return (UNCLEAR if own is None else APART.ask(own)), f"own D's AUC {_number(own)}"
 
 
-def _moved(lane: Lane) -> float | None:
-    """How far samples go in the time after the run, over what they have to go: None where they become infinite."""
-    moved: float | None = lane["moved"]
-    return None if moved is None else moved / max(1.0, lane["end"]["energy"] / 2)
+def _moved(lane: Lane) -> tuple[float, float]:
+    """How far samples go in the last three tenths of the run, and in the time after it, over what they have to go."""
+    end = _run(lane)
+    late = max(np.inf if one is None else float(one) for one in lane["to_end"][round(0.7 * end) : end])
+    later = np.inf if lane["moved"] is None else lane["moved"]
+    way = max(1.0, lane["end"]["energy"] / 2)
+    return late / way, later / way
 
 
 def _vanishing(lane: Lane) -> tuple[bool | None, str]:
@@ -224,11 +260,11 @@ def _vanishing(lane: Lane) -> tuple[bool | None, str]:
     norms = _norms(lane, "generator")
     if apart is False or norms is None:
         return False, why
-    early, late = norms
-    share = late[-1] / max(early) if max(early) > 0 else 0.0
-    moved = _moved(lane)
-    answers = [apart, GONE.ask(share), False if moved is None else STOPPED.ask(moved)]
-    why = f"{why}, G's gradient {share:.2g} of its early one, samples move {_number(moved)}"
+    early, after = norms
+    share = after[-1] / max(early) if max(early) > 0 else 0.0
+    late, later = _moved(lane)
+    answers = [apart, GONE.ask(share), STOPPED.ask(late), STOPPED.ask(later) or UNCLEAR]
+    why = f"{why}, G's gradient {share:.2g} of its early one, samples moved {late:.3g}, later {later:.3g}"
     return (False if False in answers else UNCLEAR if None in answers else True), why
 
 
@@ -236,7 +272,8 @@ def _exploding(lane: Lane) -> tuple[bool | None, str]:
     answers, words = [], []
     for player in ("generator", "discriminator"):
         norms = _norms(lane, player)
-        growth = np.inf if norms is None or not np.median(norms[0]) else max(norms[1]) / float(np.median(norms[0]))
+        early = [] if norms is None else [value for value in norms[0] if value > 0]  # a hinge that is satisfied has none
+        growth = np.inf if norms is None else max(norms[1]) / float(np.median(early)) if early else 0.0
         answers.append(GREW.ask(growth))
         words.append(f"{player}'s gradient grew {growth:.3g}-fold")
     return (True if True in answers else UNCLEAR if None in answers else False), ", ".join(words)
@@ -246,9 +283,9 @@ def _discriminator_wins(lane: Lane) -> tuple[bool | None, str]:
     apart, why = _apart(lane)
     if apart is False:
         return False, why
-    moved = _moved(lane)
-    answers = [apart, True if moved is None else MOVING.ask(moved)]
-    return (False if False in answers else UNCLEAR if None in answers else True), f"{why}, samples move {_number(moved)}"
+    late, later = _moved(lane)
+    answers = [apart, MOVING.ask(late), MOVING.ask(later) or UNCLEAR]
+    return (False if False in answers else UNCLEAR if None in answers else True), f"{why}, samples moved {late:.3g}, later {later:.3g}"
 
 
 def _number(value: float | None) -> str:

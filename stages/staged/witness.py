@@ -22,18 +22,19 @@ from stages.game.streams import stream
 from stages.measure.classifier import one_thread
 from stages.measure.probe import auc
 from stages.staged import known
+from stages.staged.truth import good
 from stages.store import arrays, layout, snapshots
 from stages.store.files import read_json
 
-LOOKS = 20  # a run, evenly; as many again in the time after it
-SAMPLES = 500  # behind each look
+LOOKS = 30  # a run, evenly; as many again in the time after it
+SAMPLES = 400  # behind each look
 MANY = 10_000  # behind the last look at the run
-GRADIENTS = (0, 1, 2, 4, 8, 12, 16, 20)  # looks at which gradients are taken
+GRADIENTS = (0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 26, 28, 30)  # looks at which gradients are taken
 BATCH = 256  # behind a gradient
 STILL = 256  # noises whose samples are followed
 PROBE = Player(network="mlp", width=128, depth=3, activation="leaky_relu")
-PROBE_STEPS, PROBE_BATCH, PROBE_LR = 3_000, 64, 1e-3
-UNSURE = 0.7  # a D whose AUC is below is compared with a fresh one
+PROBE_STEPS, PROBE_BATCH, PROBE_LR = 2_000, 64, 1e-3
+UNSURE = 0.7  # a D whose AUC is below is compared with a fresh one, where samples are not good
 SEED = 606
 
 
@@ -51,7 +52,9 @@ def _watch(run: Mapping[str, Any], root: Path, name: str) -> list[dict[str, Any]
     game = Game(read_variant(config), tuple(run["data"]["shape"]), config["latent"], config["batch"], config["steps"], seeds)
     total, at = config["steps"], sorted({round(config["steps"] * k / LOOKS) for k in range(2 * LOOKS + 1)})
     noise = torch.randn(SAMPLES, config["latent"], generator=stream(SEED, "look"))
-    lanes: list[dict[str, Any]] = [{"seed": seed, "looks": [], "gradients": []} for seed in seeds]
+    real = known.look(truth, truth.fresh[len(truth.fresh) // 2 :])._asdict()
+    lanes: list[dict[str, Any]] = [{"seed": seed, "steps": total, "real": real, "looks": [], "gradients": []} for seed in seeds]
+    course: list[Tensor] = []
     still: list[Tensor] = []
     statistics: dict[str, Tensor] = {}  # of the run's end: what moves later is what G's weights move
     for step in range(2 * total + 1):
@@ -62,6 +65,7 @@ def _watch(run: Mapping[str, Any], root: Path, name: str) -> list[dict[str, Any]
                 statistics = statistics or {f"generator/{key}": value.clone() for key, value in game.generator.module.named_buffers()}
                 still.append(restore.sample(restore.players(run, tensors | statistics).generator, noise[:STILL]).flatten(2))
             shown, raw = (restore.sample(network, noise).numpy() for network in (players.ema, players.generator))
+            course.append(torch.from_numpy(raw[:, :STILL]).flatten(2))
             for index, lane in enumerate(lanes):
                 lane["looks"].append(_look(truth, step, shown[index], raw[index]))
             if at.index(step) in GRADIENTS:
@@ -74,8 +78,7 @@ def _watch(run: Mapping[str, Any], root: Path, name: str) -> list[dict[str, Any]
     for index, lane in enumerate(lanes):
         moved = [float((x[index] - still[0][index]).square().mean().sqrt()) / truth.spread for x in still]
         lane["moved"] = max(moved) if np.isfinite(moved).all() else None
-        lane["steps"] = total
-        lane["real"] = known.look(truth, truth.fresh[len(truth.fresh) // 2 :])._asdict()
+        lane["to_end"] = [_finite(float((x[index] - course[LOOKS][index]).square().mean().sqrt()) / truth.spread) for x in course]
     return lanes
 
 
@@ -137,7 +140,7 @@ def _last_look(
         lane["finite"] = bool(weights and losses[:, index].isfinite().all() and np.isfinite(shown[index]).all())
         seen = known.look(truth, shown[index]) if lane["finite"] else None
         lane["end"] = None if seen is None else seen._asdict()
-    unsure = [i for i, lane in enumerate(lanes) if lane["finite"] and _is_unsure(lane)]
+    unsure = [i for i, lane in enumerate(lanes) if lane["finite"] and _is_unsure(lane) and not good(lane, lane["end"])]
     for index, value in zip(unsure, _fresh(run, tensors, unsure, items, test) if unsure else [], strict=True):
         lanes[index]["fresh_auc"] = value
 

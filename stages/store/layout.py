@@ -36,6 +36,11 @@ def snapshot(variant: str, step: int) -> Path:
     return snapshots(variant) / f"step-{step:06d}.safetensors"
 
 
+def glimpses(variant: str) -> Path:
+    """results/snapshots/v/glimpses.safetensors"""
+    return snapshots(variant) / "glimpses.safetensors"
+
+
 def curves(variant: str) -> Path:
     """results/curves/v.csv"""
     return RESULTS / "curves" / f"{variant}.csv"

@@ -109,6 +109,14 @@ class Checkpoints:
         """Where what a game needs to go on from that snapshot is kept."""
         return self.place / f"continuation-{step:08d}.safetensors"
 
+    def glimpse(self, step: int) -> Path:
+        """Where the few samples that are looked at at that step are kept."""
+        return self.place / f"glimpse-{step:08d}.safetensors"
+
+    def glimpses(self) -> list[tuple[int, Path]]:
+        """All of them, with their steps."""
+        return [(_step_of(path), path) for path in sorted(self.place.glob("glimpse-*.safetensors"))]
+
     def final(self, step: int) -> dict[str, np.ndarray]:
         """The state at the end of the run."""
         return tensors.read(self._state(step))
