@@ -28,6 +28,7 @@ NODES = {
     "calibrate",
     "sensitivity",
     "tune",
+    "published",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py"))
 HOMES = {

@@ -7,13 +7,16 @@ items against n others. The reported value of a metric is the mean over the draw
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.special import xlogy
+from scipy.stats import binom
 from torch import Tensor
 
 from stages.measure.distances import radii
 from stages.measure.features import Encoded
 from stages.measure.frechet import Moments, frechet, frechet_infinity, moments
-from stages.measure.modes import ENOUGH, modes_expected, modes_found
+from stages.measure.modes import ENOUGH, modes_expected, modes_found, reverse_kl
 from stages.measure.neighbours import memorisation
 from stages.measure.quality import Measured, Panel, Space, Summary, average, cloud, floors, joined, panel, splits, subset, summary
 from stages.measure.sliced import directions
@@ -109,22 +112,38 @@ def _pooled(judge: Judge, pool: Encoded) -> Summary:
         return {}
     count = judge.space.weights.shape[0]
     found = {name: modes_found(pool.modes, count, rule) for name, rule in RULES.items()}
-    return {name: {"value": float(value), "spread": None} for name, value in found.items()}
+    counted = {name: {"value": float(value), "spread": None} for name, value in found.items()}
+    return counted | {"reverse_kl_pooled": {"value": reverse_kl(pool.modes, judge.space.weights), "spread": None}}
 
 
 def floor(judge: Judge, draws: int, generator: torch.Generator) -> dict[str, tuple[float | None, int]]:
     """What real items score in the place of samples, and their number, by metric.
 
     Mean over `SPLITS` random pairs of disjoint test sets, in both directions. `frechet_infinity` is extrapolated from n/2 to n items, since
-    no more are at hand. `modes_pooled` and `modes_20` are the expected numbers for real data, `memorisation` is that of the test part.
+    no more are at hand. `modes_pooled`, `modes_20` and `reverse_kl_pooled` are what is expected of real data, `memorisation` is that of the
+    test part.
     """
     pairs = splits(judge.test, judge.n, generator, SPLITS)
     out = {name: (value, judge.n) for name, value in floors(pairs, judge.space).items()}
     out["frechet_infinity"] = (_floor_infinity(judge, pairs, generator), judge.n)
     out["memorisation"] = (_memorised(judge, judge.test.features)["memorisation"], judge.test.features.shape[0])
     if judge.test.modes is not None and judge.space.weights is not None:
-        out |= {name: (modes_expected(judge.space.weights, judge.n * draws, rule), judge.n * draws) for name, rule in RULES.items()}
+        pooled = judge.n * draws
+        out |= {name: (modes_expected(judge.space.weights, pooled, rule), pooled) for name, rule in RULES.items()}
+        out["reverse_kl_pooled"] = (reverse_kl_expected(judge.space.weights, pooled), pooled)
     return out
+
+
+def reverse_kl_expected(weights: Tensor, n: int) -> float:
+    """`E KL(p̂ ‖ w)` in nats of n draws from w itself, p̂ their shares; about (k − 1)/(2n).
+
+    It is `Σ_k E[(X/n) log(X/(n w_k))]` with X ~ Binomial(n, w_k).
+    """
+    shares, counts = np.unique(weights.double().numpy() / weights.double().sum().item(), return_counts=True)
+    hits = np.arange(n + 1)
+    return float(
+        sum(k * (binom.pmf(hits, n, w) * xlogy(hits / n, hits / (n * w))).sum() for w, k in zip(shares, counts, strict=True) if w > 0)
+    )
 
 
 def _floor_infinity(judge: Judge, pairs: Sequence[tuple[Encoded, Encoded]], generator: torch.Generator) -> float | None:

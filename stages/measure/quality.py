@@ -54,6 +54,12 @@ METRICS: dict[str, Metric] = {
     ),
     "modes_pooled": Metric("higher", "Lin et al. 2018 (at least 1 sample of all draws)", "modes", _MODES),
     "modes_20": Metric("higher", "strict rule (at least 20 samples of all draws)", "modes", _MODES),
+    "reverse_kl_pooled": Metric(
+        "lower",
+        "Srivastava et al. 2017 (shares of all draws' samples)",
+        "nats",
+        "no sample counts for a mode, or one counts for a mode that real data lack",
+    ),
     "memorisation": Metric("floor", "Alaa et al. 2022 (1 - authenticity)", "share of samples", "needs 2 train items"),
     "sliced_wasserstein": Metric("lower", "Bonneel et al. 2015", "games' scale", "needs vectors"),
 }

@@ -1,12 +1,15 @@
 """Modes: which are found, how they are counted, how far their shares are from the real ones."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.measure.judge import reverse_kl_expected
 from stages.measure.modes import modes_expected, modes_found, nearest_mode, reverse_kl
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]], dtype=torch.float64)
@@ -51,6 +54,21 @@ def test_expected_modes_of_an_ideal_generator() -> None:
     assert modes_expected(torch.ones(2), 2) == pytest.approx(1.5, rel=1e-12)
     assert modes_expected(torch.ones(2), 2, at_least=2) == pytest.approx(0.5, rel=1e-12)
     assert modes_expected(torch.ones(1000), 26_000) == pytest.approx(1000 * (1 - 0.999**26_000), rel=1e-12)
+
+
+def test_expected_divergence_of_an_ideal_generator_is_that_of_every_outcome_weighed() -> None:
+    weights = torch.tensor([1.0, 2.0, 3.0, 0.0])
+    assert reverse_kl_expected(torch.ones(5), 1) == pytest.approx(math.log(5), rel=1e-12)
+    outcomes = [torch.tensor(modes) for modes in itertools.product(range(3), repeat=4)]
+    chances = [(weights[modes] / 6).double().prod().item() for modes in outcomes]
+    assert sum(chances) == pytest.approx(1.0, rel=1e-6)
+    values = [reverse_kl(modes, weights) for modes in outcomes]
+    assert reverse_kl_expected(weights, 4) == pytest.approx(float(np.dot(chances, values)), rel=1e-6)
+
+
+def test_expected_divergence_of_many_samples_is_half_a_degree_of_freedom_each() -> None:
+    # 2n KL is about a chi-square of k - 1 degrees of freedom (Wilks)
+    assert reverse_kl_expected(torch.arange(20.0, 45.0), 100_000) == pytest.approx(24 / 200_000, rel=1e-2)
 
 
 @given(st.lists(st.integers(-1, 4), min_size=1, max_size=60))

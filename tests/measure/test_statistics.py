@@ -165,6 +165,7 @@ def test_welch_and_correlation_are_closed_forms_and_none_where_undefined():
     va, vb = a.var(ddof=1) / 8, b.var(ddof=1) / 8
     freedom = (va + vb) ** 2 / (va**2 / 7 + vb**2 / 7)
     assert paired.welch(a, b) == pytest.approx(2 * stats.t.sf(abs(a.mean() - b.mean()) / np.sqrt(va + vb), freedom), rel=1e-10)
+    assert paired.welch(a, b) == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue, rel=1e-10)
     assert paired.correlation(a, b) == pytest.approx(stats.pearsonr(a, b).statistic, rel=1e-10)
     assert paired.welch(a[:1], b) is None
     assert paired.welch(np.ones(3), np.zeros(3)) is None
