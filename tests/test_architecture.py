@@ -25,6 +25,7 @@ NODES = {
     "calibrate",
     "sensitivity",
     "tune",
+    "bench",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py"))
 HOMES = {
@@ -36,7 +37,7 @@ HOMES = {
     "plotly": "stages/draw/",
     "jinja2": "stages/draw/",
 }
-HELPERS = {"diagnosis"}  # folders of one node's own modules
+HELPERS = {"diagnosis", "benchmark"}  # folders of one node's own modules
 LIBRARY = ("game", "measure", "store", "draw")
 
 
