@@ -29,6 +29,7 @@ NODES = {
     "sensitivity",
     "tune",
     "published",
+    "bench",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py"))
 HOMES = {
@@ -40,7 +41,7 @@ HOMES = {
     "plotly": "stages/draw/",
     "jinja2": "stages/draw/",
 }
-HELPERS = {"diagnosis"}  # folders of one node's own modules
+HELPERS = {"diagnosis", "benchmark"}  # folders of one node's own modules
 LIBRARY = ("game", "measure", "store", "draw")
 
 
