@@ -28,7 +28,7 @@ tests: $(BIN)/.test
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest
 
 clean:  ## remove the environment and the work in progress (never results, never MLflow's runs)
-	rm -rf $(VENV) .seesaw/scratch .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .seesaw/scratch .seesaw/side .seesaw/tune .seesaw/logs .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@echo "making $(VENV): about two minutes"

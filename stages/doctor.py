@@ -29,7 +29,9 @@ class Finding:
 
 def doctor(root: Path) -> int:
     """Print every finding; 1 when one is grave, else 0."""
-    findings = [finding for look in (parameters, interpreter, pytorch, prepared, unfinished, outputs, space) for finding in look(root)]
+    findings = [
+        finding for look in (parameters, interpreter, pytorch, prepared, unfinished, beside, outputs, space) for finding in look(root)
+    ]
     for finding in findings:
         print(f"{'error  ' if finding.grave else 'warning'}  {finding.text}\n         -> {finding.remedy}")
     if not findings:
@@ -101,6 +103,17 @@ def unfinished(root: Path) -> Iterator[Finding]:
                 yield Finding(f"{place.name[:12]}… {text}", remedy)
         except Timeout:
             yield Finding(f"{place.name[:12]}… is being trained by another process", "wait for it")
+
+
+def beside(root: Path) -> Iterator[Finding]:
+    """Side projects and studies of variants that params.yaml no longer names, or that are older than it."""
+    for kind, remedy in (("side", "seesaw tune, seesaw compare --aa and --sensitivity"), ("tune", "seesaw tune")):
+        folder = places.main_checkout(root) / ".seesaw" / kind
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        if not files or max(path.stat().st_mtime for path in files) >= (root / "params.yaml").stat().st_mtime:
+            continue
+        size = sum(path.stat().st_size for path in files) / 1e6
+        yield Finding(f".seesaw/{kind} holds {size:.0f} MB from before params.yaml was changed ({remedy})", f"rm -r {folder}, or leave it")
 
 
 def outputs(root: Path) -> Iterator[Finding]:

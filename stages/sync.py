@@ -202,11 +202,15 @@ class Work:
         return not any(self.store.differences(run_id, run) for run_id, run in pairs)
 
     def remove_others(self, runs: Sequence[Found], keep: str) -> int:
-        """Delete what the kept run replaces: other whole runs, lanes without a parent, half-built runs that nobody builds any more."""
+        """Delete what the kept run replaces: other whole runs, lanes without a parent, half-built runs that nobody builds any more.
+
+        Also a lane of the kept run that is not whole: its creation was answered, the answer was lost, and another was made.
+        """
         others = [run for run in runs if keep not in (run.id, run.parent)]
         parents = [run for run in others if run.parent is None]
         dead = [run for run in parents if "projection" in run.tags or self.store.abandoned(run)]
         orphans = [run for run in others if run.parent is not None and run.parent not in {parent.id for parent in parents}]
-        for run in (*dead, *orphans):
+        twice = [run for run in runs if run.parent == keep and "projection" not in run.tags]
+        for run in (*dead, *orphans, *twice):
             self.store.delete(run)
         return len(dead)

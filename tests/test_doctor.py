@@ -57,6 +57,23 @@ def test_damaged_prepared_data_is_grave(checkout):
     assert "dvc repro prepare" in found.remedy
 
 
+@pytest.mark.parametrize("kind", ["side", "tune"])
+def test_what_lies_beside_the_pipeline_from_before_is_named(checkout, kind):
+    import os
+
+    assert not list(doctor.beside(checkout))
+    left = checkout / ".seesaw" / kind / "hinge.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+    changed = (checkout / "params.yaml").stat().st_mtime
+    os.utime(left, (changed + 5, changed + 5))
+    assert not list(doctor.beside(checkout))
+    os.utime(left, (changed - 5, changed - 5))
+    (found,) = doctor.beside(checkout)
+    assert not found.grave
+    assert str(left.parent) in found.remedy
+
+
 def test_unfinished_work_and_its_holder_are_named(checkout):
     from filelock import FileLock
 

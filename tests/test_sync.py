@@ -220,6 +220,17 @@ def test_verify_mends_a_point_a_child_and_an_image(root: Path) -> None:
     assert shown(root) == before
 
 
+def test_a_lane_that_was_begun_twice_is_shown_once(root: Path, whole: dict[str, Any]) -> None:
+    """A server that made a run and lost its answer is asked again."""
+    node.sync(root)
+    store = tracking.open_store(root)
+    lane = next(run for run in store.search() if run.parent)
+    begun = {key: lane.tags[key] for key in ("seesaw.kind", "fingerprint", "seed", "mlflow.parentRunId")}
+    store.client.create_run(store.experiment, tags=begun)
+    node.sync(root)
+    assert shown(root) == whole
+
+
 def test_what_belongs_to_others_is_left_alone(root: Path) -> None:
     node.sync(root)
     store = tracking.open_store(root)

@@ -87,7 +87,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
 
 
 def test_a_request_to_stop_leaves_a_checkpoint_and_says_so(tmp_path):
-    folder = projects.project(tmp_path / "p", LONG)
+    """The training is far longer than any delay of this test, so that it is surely stopped in its middle."""
+    folder = projects.project(tmp_path / "p", LONG.replace("steps: 400", "steps: 1000000"))
     projects.seesaw(folder, "check")
     projects.seesaw(folder, "prepare")
     said = _kill_in_training(folder, signal.SIGINT, {})
@@ -96,25 +97,34 @@ def test_a_request_to_stop_leaves_a_checkpoint_and_says_so(tmp_path):
     assert list((folder / ".seesaw/scratch").glob("*/group-0/state-*.safetensors"))
 
 
-def _kill_in_training(folder, number, more) -> str:
+def test_ctrl_c_on_a_terminal_reaches_the_workers_once(tmp_path):
+    """It goes to every process in the foreground group; passed on as well it would be the second signal, which ends at once."""
+    folder = projects.project(tmp_path / "p", LONG.replace("steps: 400", "steps: 1000000"))
+    projects.seesaw(folder, "check")
+    projects.seesaw(folder, "prepare")
+    said = _kill_in_training(folder, signal.SIGINT, {}, whole_group=True)
+    assert "a checkpoint stands" in said
+    assert len(list((folder / ".seesaw/scratch").glob("*/group-*/state-*.safetensors"))) == 2
+
+
+def _kill_in_training(folder, number, more, whole_group=False) -> str:
     """Start training, wait for a checkpoint of every group (or the first steps), send the signal; what was said on standard error."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.cli", "train", "r1"], cwd=folder, env=projects.environment(**more), stderr=subprocess.PIPE, text=True
-    )
+    command, environment = [sys.executable, "-m", "stages.cli", "train", "r1"], projects.environment(**more)
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     pattern = "*/group-*/state-*.safetensors" if more else "*/group-*/snapshot-00000000.safetensors"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len({path.parent for path in (folder / ".seesaw/scratch").glob(pattern)}) < 2:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    said = process.communicate(timeout=240)[1]
     _wait_until_no_worker_lives(folder)
     return said
 
 
 def _wait_until_no_worker_lives(folder):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while any(str(folder) in line for line in _command_lines()):
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.05)

@@ -179,6 +179,7 @@ def _laid(past: Past, commit: Commit, variant: str, cache: Cache, tree: Path) ->
         return None
     try:
         results, notes = projection.read_results(tree)
+        past.points_of(results)  # what identifies and measures a result must be there
         past.unreadable += [f"{name} ({note})" for note in notes if not results]
         return results[0] if results else None
     except (SeesawError, KeyError) as error:
