@@ -1,7 +1,12 @@
 """`seesaw doctor`: what is wrong with this checkout, and the command that mends it."""
 
+import hashlib
 import importlib.metadata
+import json
+import math
 import os
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,11 +16,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stages.errors import SeesawError
-from stages.store import arrays, layout, places
-from stages.store.config import read_config
-from stages.store.files import read_json
+from stages.store import arrays, layout, places, scratch
+from stages.store.config import read_config, read_yaml
+from stages.store.files import read_json_or
 
-LITTLE_SPACE = 1 << 30
+LITTLE_SPACE, NO_SPACE = 1 << 30, 1 << 24
+RWLOCK = ".dvc/tmp/rwlock"
+RESTORED = "dvc repro    (results come back from dvc's cache of runs)"
+HALF = re.compile(r"^\..+\.[a-z0-9_]{8}$")  # what files.replacing writes to
 
 
 @dataclass(frozen=True)
@@ -29,9 +37,7 @@ class Finding:
 
 def doctor(root: Path) -> int:
     """Print every finding; 1 when one is grave, else 0."""
-    findings = [
-        finding for look in (parameters, interpreter, pytorch, prepared, unfinished, beside, outputs, space) for finding in look(root)
-    ]
+    findings = [finding for look in LOOKS for finding in look(root)]
     for finding in findings:
         print(f"{'error  ' if finding.grave else 'warning'}  {finding.text}\n         -> {finding.remedy}")
     if not findings:
@@ -85,9 +91,8 @@ def prepared(root: Path) -> Iterator[Finding]:
 
 def unfinished(root: Path) -> Iterator[Finding]:
     """Work in progress: who holds it, or that it waits to go on."""
-    known = {
-        path.stem: read_json(path, "dvc repro")["fingerprint"][:32] for path in sorted((root / layout.RESULTS / "runs").glob("*.json"))
-    }
+    runs = sorted((root / layout.RESULTS / "runs").glob("*.json"))
+    known = {path.stem: str(read_json_or(path, {}).get("fingerprint"))[:32] for path in runs}
     for place in sorted(places.scratch(root).glob("*")):
         if not (place / "lock").exists():
             continue
@@ -116,6 +121,64 @@ def beside(root: Path) -> Iterator[Finding]:
         yield Finding(f".seesaw/{kind} holds {size:.0f} MB from before params.yaml was changed ({remedy})", f"rm -r {folder}, or leave it")
 
 
+def checkpoints(root: Path) -> Iterator[Finding]:
+    """Files of an unfinished or finished training that are not as they were written; the next training replaces them by itself."""
+    for place in sorted(places.scratch(root).glob("*/group-*")):
+        found = scratch.Checkpoints(place)
+        if found.damaged_states() or found.first_damage() < math.inf:
+            yield Finding(
+                f"a checkpoint in {place.relative_to(places.scratch(root))} is damaged; training goes on from one before it", "dvc repro"
+            )
+
+
+def made(root: Path) -> Iterator[Finding]:
+    """Outputs that are not what dvc.lock records of them."""
+    try:
+        stages = read_yaml(root / "dvc.lock", largest=1 << 26)["stages"] if (root / "dvc.lock").exists() else {}
+    except (SeesawError, KeyError, TypeError):
+        yield Finding("dvc.lock cannot be read: dvc was killed while it wrote it", f"rm dvc.lock && {RESTORED}", grave=True)
+        return
+    for out in [out for stage in stages.values() for out in stage.get("outs", [])]:
+        path = root / out["path"]
+        if path.exists() and _md5(path) != out["md5"]:
+            yield Finding(f"{out['path']} is not what dvc.lock records: it was changed, or damaged", f"dvc checkout --force {out['path']}")
+
+
+def _md5(path: Path) -> str:
+    """As DVC gives it: of a file's bytes, or of the list of a folder's files."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    files = sorted((file.relative_to(path).parts, file) for file in path.rglob("*") if file.is_file())
+    listed = [{"md5": _md5(file), "relpath": "/".join(parts)} for parts, file in files]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def dvcs_own(root: Path) -> Iterator[Finding]:
+    """What a kill in the middle of DVC's own writing leaves, and DVC does not mend."""
+    lock = root / ".dvc" / "tmp" / "rwlock"
+    if lock.exists() and not isinstance(read_json_or(lock, None), dict):
+        yield Finding("dvc's list of who reads and writes is cut off: dvc was killed while it wrote it", f"rm {RWLOCK}", grave=True)
+    for path in sorted((root / ".dvc" / "cache" / "runs").glob("*/*")):
+        if path.is_dir() and not any(path.iterdir()):
+            yield Finding("dvc's cache of runs has an empty entry, on which dvc fails", f"rmdir {path.relative_to(root)}", grave=True)
+
+
+def half_written(root: Path) -> Iterator[Finding]:
+    """What a kill left beside the place it was for: nothing reads it."""
+    found = [path for base in (layout.RESULTS, places.scratch(root)) for path in (root / base).rglob(".*.*") if HALF.search(path.name)]
+    found += sorted((root / layout.PREPARED).parent.glob(f".{layout.PREPARED.name}-*"))
+    if found:
+        shown = [shlex.quote(os.path.relpath(path, root)) for path in found]
+        yield Finding(f"{len(found)} half-written files of a killed run lie about, harmless", f"rm -r {' '.join(shown[:5])}")
+
+
+def writable(root: Path) -> Iterator[Finding]:
+    """Folders that commands write to."""
+    for name in (".", "results", "data", ".seesaw", ".dvc"):
+        if (root / name).exists() and not os.access(root / name, os.W_OK):
+            yield Finding(f"{name} may not be written to", f"chmod -R u+w {name}, or mount its disk for writing", grave=True)
+
+
 def outputs(root: Path) -> Iterator[Finding]:
     """A variant whose outputs stand, and that params.yaml no longer names."""
     try:
@@ -133,4 +196,21 @@ def space(root: Path) -> Iterator[Finding]:
     """Room for checkpoints and snapshots."""
     free = shutil.disk_usage(root).free
     if free < LITTLE_SPACE:
-        yield Finding(f"{free / 1e6:.0f} MB are free on this disk", "dvc gc --workspace, or free some space")
+        yield Finding(f"{free / 1e6:.0f} MB are free on this disk", "dvc gc --workspace, or free some space", grave=free < NO_SPACE)
+
+
+LOOKS = (
+    parameters,
+    interpreter,
+    pytorch,
+    prepared,
+    unfinished,
+    checkpoints,
+    beside,
+    made,
+    dvcs_own,
+    half_written,
+    writable,
+    outputs,
+    space,
+)

@@ -164,12 +164,12 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path) -> Any:
-    """A YAML file of at most 1 MiB as plain values; SeesawError when it is missing, too large or malformed."""
+def read_yaml(path: Path, largest: int = LARGEST_FILE) -> Any:
+    """A YAML file of at most 1 MiB (or `largest` bytes) as plain values; SeesawError when it is missing, too large or malformed."""
     if not path.is_file():
         raise SeesawError(f"{path} is missing: run this in the folder that holds params.yaml and dvc.yaml")
-    if path.stat().st_size > LARGEST_FILE:
-        raise SeesawError(f"{path} has {path.stat().st_size} bytes; at most {LARGEST_FILE} are read")
+    if path.stat().st_size > largest:
+        raise SeesawError(f"{path} has {path.stat().st_size} bytes; at most {largest} are read")
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from stages.errors import SeesawError
 from stages.store import layout, places, tensors
-from stages.store.files import read_json
+from stages.store.files import read_json_or
 from stages.store.records import Block, load_blocks, save_blocks
 
 KEPT = 2
@@ -160,7 +160,7 @@ def sweep(root: Path) -> list[Path]:
     lock = root / "dvc.lock"
     recorded = lock.read_text(encoding="utf-8") if lock.exists() else ""
     runs = sorted((root / layout.RESULTS / "runs").glob("*.json"))
-    outputs = {read_json(path, "run `dvc repro`")["fingerprint"][:32]: path for path in runs}
+    outputs = {str(read_json_or(path, {}).get("fingerprint"))[:32]: path for path in runs}
     gone = []
     for place in sorted(places.scratch(root).glob("*")):
         run = outputs.get(place.name[:32])
