@@ -15,7 +15,11 @@ from stages.errors import SeesawError
 from stages.store import champion, deployable, layout, tracking
 from stages.store.files import read_json
 
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own
+pytestmark = [  # MLflow's own
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*type hint:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+]
 FAIR, POOR, GOOD = (0.8, 0.81, 0.79), (0.5, 0.51, 0.49), (1.0, 1.01, 0.99)  # shares of the data's spread
 
 
