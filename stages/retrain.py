@@ -49,9 +49,7 @@ def restore(root: Path, remote: bool) -> None:
     for pointer in pointers:
         if versions.dvc(root, "update", pointer):
             raise SeesawError(f"dvc update {pointer} failed; its lines above say why")
-    say(
-        f"data     {', '.join(pointers) if pointers else 'no imports'}: {'brought up to date' if pointers else 'the committed state decides'}"
-    )
+    say(f"data     {', '.join(pointers)} brought up to date" if pointers else "data     nothing is imported: the committed state decides")
 
 
 def push(root: Path, remote: bool) -> None:

@@ -56,7 +56,7 @@ def changed(root: Path) -> list[str]:
 
 
 def commit(root: Path, message: str) -> tuple[str, str]:
-    """A commit on top of HEAD with what PROPOSED holds now: its id and its tree's. HEAD, the index and the working tree stay as they are."""
+    """A commit on top of HEAD with what PROPOSED holds now: its id and its tree's. HEAD, index and working tree stay."""
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         git(root, "read-tree", "HEAD", **index)
