@@ -3,6 +3,7 @@
 import ast
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import projects
@@ -136,3 +137,22 @@ def test_the_contract_meets_the_readmes_loss(tmp_path):
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is None or int(passed[1]) > 5
     assert "squared_hinge" in projects.command(tmp_path, "pytest", "-q", "--collect-only", "tests/game/test_losses.py").stdout
+
+
+@pytest.mark.parametrize("page", [*PAGES, "docs/README.md"])
+def test_links_lead_to_files(page):
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_the_index_names_every_document():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md" and f"({path.name})" not in index] == []
+
+
+def test_the_citation_is_of_this_version_and_licence():
+    citation = read_yaml(ROOT / "CITATION.cff")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")[:200]
