@@ -43,7 +43,7 @@ def project(folder: Path, params: str = TINY) -> Path:
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     (folder / "data" / "raw").mkdir(parents=True)
     (folder / "data" / "raw" / ".gitkeep").touch()
-    (folder / ".dvc").mkdir()
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
     (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     git(folder, "init", "-q")

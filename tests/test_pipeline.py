@@ -120,15 +120,25 @@ def test_one_variants_parameter_stales_that_variant_and_the_joins(made):
         path.write_text(before)
 
 
-def test_a_new_loss_is_one_file_and_one_entry_and_stales_no_other_variant(made):
-    params, loss = made / "params.yaml", made / "stages/game/losses/cubic.py"
+def readme_loss() -> tuple[str, str, str]:
+    """The README's worked example: the file's name without its ending, the file, and the entry of params.yaml."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"write `stages/game/losses/(\w+)\.py`:\n\n```python\n(.*?)```.*?```yaml\nvariants:\n(.*?)```", text, re.DOTALL)
+    assert found
+    return found[1], found[2], found[3]
+
+
+def test_the_readmes_new_loss_is_one_file_and_one_entry_and_stales_no_other_variant(made):
+    name, code, entry = readme_loss()
+    params, loss = made / "params.yaml", made / "stages" / "game" / "losses" / f"{name}.py"
     before = params.read_text()
-    loss.write_text((made / "stages/game/losses/hinge.py").read_text().replace("def hinge", "def cubic"))
-    params.write_text(before + "  cubic: {loss: {name: cubic}, penalty: {name: none}, constraint: {name: none}}\n")
+    loss.write_text(code)
+    params.write_text(before + entry)
     try:
         staled = ran(projects.dvc(made, "repro"))
-        assert staled == {"check", "train@cubic", "diagnose@cubic", "evaluate@cubic", "compare", "report"}
-        assert json.loads((made / "results/runs/cubic.json").read_text())["config"]["loss"]["name"] == "cubic"
+        assert staled == {"check", f"train@{name}", f"diagnose@{name}", f"evaluate@{name}", "compare", "report"}
+        trained = json.loads((made / f"results/runs/{name}.json").read_text())["config"]["loss"]
+        assert trained == {"name": name, "arguments": {"margin": 2.0}}
     finally:
         params.write_text(before)
         loss.unlink()
@@ -172,19 +182,48 @@ def test_dvc_shows_metrics_plots_and_the_dag(made):
     assert "train@hinge" in projects.dvc(made, "dag").stdout
     projects.dvc(made, "plots", "show", "--quiet", "-o", "plots")
     page = (made / "plots" / "index.html").read_text()
-    assert "results/curves/hinge.csv" in page or "hinge, the generator" in page
+    assert all(title in page for title in ("hinge, median and range over lanes", "frechet at the last step", "Gradient norms"))
+    assert "DVC_METRIC" not in page
 
 
-def test_an_experiment_runs_with_another_source_and_a_small_number(made):
+def test_what_the_plot_templates_draw_is_in_the_files(made):
+    """A field that no file has would be an empty plot without a word."""
+    for template, path in (("curves", "results/curves/hinge.csv"), ("comparison", "results/plots/compare.csv")):
+        drawn = set(re.findall(r'"field": "(\w+)"', (ROOT / ".dvc" / "plots" / f"{template}.json").read_text()))
+        assert drawn - {"rev"} <= set((made / path).read_text().splitlines()[0].split(","))
+
+
+@pytest.fixture(scope="module")
+def experiment(made):
+    """The same project after an experiment with another source and a small number, up to the scores of one variant."""
     projects.git(made, "add", "-A")
     projects.git(made, "commit", "-q", "-m", "made")
-    projects.dvc(
-        made, "exp", "run", "--quiet", "-n", "grid", "-S", "data.source=grid", "-S", "train.rules.generator_lr=1e-5", "train@hinge"
-    )
-    run = json.loads((made / "results/runs/hinge.json").read_text())
+    changed = ("-S", "data.source=grid", "-S", "train.rules.generator_lr=1e-5")
+    projects.dvc(made, "exp", "run", "--quiet", "-n", "grid", *changed, "evaluate@hinge")
+    return made
+
+
+def test_an_experiment_runs_with_another_source_and_a_small_number(experiment):
+    run = json.loads((experiment / "results/runs/hinge.json").read_text())
     assert run["config"]["rules"]["generator_lr"] == 1e-5
-    assert json.loads((made / "data/prepared/card.json").read_text())["source"] == "grid"
-    assert "grid" in projects.dvc(made, "exp", "show", "--csv").stdout
+    assert json.loads((experiment / "data/prepared/card.json").read_text())["source"] == "grid"
+
+
+def test_an_experiment_shows_small_differences_and_useful_columns(experiment):
+    """`dvc metrics diff` has at most eight numbers a variant, `dvc exp show` the scores and what was changed, `dvc plots diff` both."""
+    differ = json.loads(projects.dvc(experiment, "metrics", "diff", "--json").stdout)
+    assert list(differ) == ["results/metrics/hinge.json"]
+    assert {"frechet", "precision", "coverage"} <= set(differ["results/metrics/hinge.json"])
+    assert len(differ["results/metrics/hinge.json"]) <= 8
+    assert max(map(len, projects.dvc(experiment, "metrics", "diff", "--md").stdout.splitlines())) < 120
+    header, *rows = projects.dvc(experiment, "exp", "show", "--csv").stdout.splitlines()
+    assert {"results/metrics/hinge.json:frechet", "results/metrics/r1.json:frechet"} <= set(header.split(","))
+    assert any(",grid," in row for row in rows)
+    assert "train.rules.generator_lr" in projects.dvc(experiment, "params", "diff").stdout
+    projects.dvc(experiment, "plots", "diff", "--quiet", "HEAD", "-o", "plots")
+    page = (experiment / "plots" / "index.html").read_text()
+    assert '"rev": "HEAD"' in page
+    assert '"rev": "workspace"' in page
 
 
 def test_twice_from_scratch_is_bit_identical(first_digests, tmp_path):

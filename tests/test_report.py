@@ -21,7 +21,7 @@ from stages.draw.page.driven import driven
 from stages.draw.page.markdown import plain
 from stages.draw.page.material import Band, VariantMaterial
 from stages.draw.page.numbers import figure, quantity
-from stages.draw.page.words import CHINESE, ENGLISH, GRAVITY, Words
+from stages.draw.page.words import CHINESE, CHINESE_WHY, ENGLISH, GRAVITY, Words
 from stages.errors import SeesawError
 from stages.report import report
 from stages.store import layout
@@ -339,6 +339,7 @@ def test_every_verdict_remedy_and_measure_has_words():
     asked |= {f"remedy.{remedy.name}" for remedy in remedies.REMEDIES} | {f"flag.{flag.verdict}" for flag in verdict_rules.FLAGS}
     assert sorted(key for key in asked if not words.has(key)) == []
     assert set(GRAVITY) == set(verdict_rules.SEVERITY)
+    assert set(CHINESE_WHY) == {remedy.name for remedy in remedies.REMEDIES}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -771,6 +771,39 @@ CHINESE: Mapping[str, str] = {
     "md.full": "含曲线与证据的完整报告见同目录下的 `index.html`。",
 }
 
+# why a remedy may help, in Chinese; in English the diagnosis says it itself
+CHINESE_WHY: Mapping[str, str] = {
+    "more_steps": "训练结束时质量仍在提高",
+    "higher_rates": "更大的步长在同样步数里朝同一方向走得更远",
+    "rebalance_r1": "相同的步数与学习率让 G 跟得上，R1 则还给过于领先的 D 所失去的斜率（Mescheder et al. 2018）",
+    "rebalance_non_saturating": "在饱和损失没有斜率之处，仅靠相同的步数与学习率无济于事；−log D(G(z)) 有斜率（Goodfellow et al. 2014）",
+    "matched_discriminator": "D 采用 G 自己的网络、宽度与深度，各走一步，学习率相同：结构上谁也不占优",
+    "rebalance": "D 的步子比 G 大：改为各走一步，学习率相同",
+    "fewer_critic_steps": "G 每走一步，D 训练好几次，领先太多",
+    "non_saturating": "D 有把握之处饱和损失没有斜率，−log D(G(z)) 有（Goodfellow et al. 2014，第 3 节）",
+    "label_smoothing": "目标取 0.9 与 0.1，使 D 的 logit 有界（Salimans et al. 2016）",
+    "add_r1": "D 在真实数据上的斜率有界，平衡点便有吸引力（Mescheder et al. 2018）",
+    "add_gradient_penalty": "Wasserstein 评论者必须满足 Lipschitz 条件；该惩罚使其斜率保持为 1（Gulrajani et al. 2017）",
+    "heavier_penalty": "已有惩罚，D 仍变得太陡；惩罚的强度取决于数据的尺度",
+    "lighter_penalty": "惩罚拖住了 D，而不受限的判别器仍看得出差别",
+    "spectral_norm": "D 的每一层谱范数保持为 1，斜率处处有界（Miyato et al. 2018）",
+    "relativistic_r1_r2": "每个样本都与一个真实样本配对，没有模态能逃过惩罚；R1 与 R2 使其收敛（Huang et al. 2024）",
+    "packing": "D 一次判断两个样本，缺乏多样性便会暴露（Lin et al. 2018）",
+    "adaptive_balance": "D 领先太多时停下来休息",
+    "instance_noise": "给 D 的输入加噪声使两个支集重叠，完美的 D 便不存在（Arjovsky & Bottou 2017；Sønderby et al. 2017）",
+    "augmentation": "D 不会两次看到同一幅图像（Zhao et al. 2020）",
+    "extra_gradient": "先向前看一步，把旋转变为吸引（Gidel et al. 2019）",
+    "slower_discriminator": "面对同样的 G，D 学得慢四倍",
+    "lower_rates": "步子小，才留在线性稳定性分析成立的范围内",
+    "smaller_discriminator": "D 比 G 宽",
+    "larger_discriminator": "全新的判别器仍能区分样本与数据；现在这个缺少容量或时间",
+    "more_critic_steps": "G 每走一步，D 多走几步",
+    "longer_average": "G 绕圈时，它的平均停在圆心（Yazıcı et al. 2019）",
+    "no_momentum": "正的动量助长旋转（Gidel et al. 2019）",
+    "stop_earlier": "那一步的样本是好的；快照还在",
+    "looser_clip": "裁剪得太紧，评论者近乎线性，梯度逐层缩小（Gulrajani et al. 2017，第 3 节）",
+}
+
 WORDS: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
 
 
@@ -791,6 +824,11 @@ class Words:
     def named(self, kind: str, name: str) -> str:
         """The word for a name that comes from a file, or the name itself."""
         return self(f"{kind}.{name}") if self.has(f"{kind}.{name}") else name.replace("_", " ")
+
+    def why(self, remedy: str, text: str) -> tuple[str, str]:
+        """The language and the words of a remedy's reason; `text` as the diagnosis has it where it is not translated."""
+        translated = CHINESE_WHY.get(remedy) if self.language == "zh" else None
+        return ("zh-Hans", translated) if translated else ("en", text)
 
     def listing(self, items: list[str]) -> str:
         """`a, b and c` in the language's own way."""
