@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.diagnosis.case import ITEMS, REFERENCE, SMALLEST, encode
+from stages.diagnosis.case import encode, feature_space, parts
 from stages.game import restore, spec
 from stages.game.fork import resume
 from stages.game.game import Game
@@ -28,10 +28,10 @@ from stages.game.spec import Variant
 from stages.game.streams import lane_draws, stream
 from stages.game.transplant import transplant
 from stages.measure import step as measures
-from stages.measure.features import Encoded, Extractor, extractor
+from stages.measure.features import Encoded, Extractor
 from stages.measure.glance import Yardstick, look, yardstick
 from stages.observer import PROBE_SAMPLES, samples_with
-from stages.store import arrays, layout, programs, snapshots
+from stages.store import arrays, layout, snapshots
 from stages.store.config import Config, read_config
 from stages.store.files import write_json
 from stages.store.parent import die_with_parent
@@ -134,11 +134,9 @@ def fork(job: Job, scene: Scene, root: Path) -> tuple[Game, dict[str, Any]]:
 def read_scene(config: Config, job: Job, root: Path) -> Scene:
     """Data and yardstick, drawn as the diagnosis draws them, so that both measure alike."""
     rng = np.random.default_rng([config.diagnose.seed, 0])
-    known, held = (_some(arrays.part(part, root), most, rng) for part, most in (("train", ITEMS), ("validation", REFERENCE)))
-    if len(held) < SMALLEST:
-        known, held = known[::2], known[1::2][:REFERENCE]
+    known, held, _ = parts(root, rng)
     card = arrays.read_card(root)
-    extract = _extractor(config, card, root)
+    extract = feature_space(config, card, root)
     stick = yardstick(encode(extract, torch.from_numpy(held)), extract.weights, card["modes"] is not None, rng)
     count = min(config.diagnose.samples, len(known))
     noise = torch.randn(count, job.latent, generator=stream(config.diagnose.seed, "diagnose/noise"))
@@ -146,18 +144,6 @@ def read_scene(config: Config, job: Job, root: Path) -> Scene:
     some = train[:: max(1, len(train) // 4096)].double()
     spread = float(some.std(0, correction=0).square().mean().sqrt())
     return Scene(train, stick, extract, noise, spread if spread > 0 else 1.0)
-
-
-def _some(part: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    if len(part) > most:
-        part = part[np.sort(rng.choice(len(part), most, replace=False))]
-    return arrays.to_model_scale(np.array(part))
-
-
-def _extractor(config: Config, card: Mapping[str, Any], root: Path) -> Extractor:
-    program = programs.load(config.evaluate, root)[0] if card["features"]["name"] == "file" else None
-    path = root / layout.PREPARED / "features.safetensors"
-    return extractor(card, snapshots.read(path, arrays.REMEDY) if path.exists() else {}, program)
 
 
 def look_at(game: Game, scene: Scene, done: int) -> list[dict[str, Any]]:

@@ -10,9 +10,23 @@ import time
 import numpy as np
 import projects
 import pytest
+import torch
 
+from stages.game import restore
+from stages.game.game import Game
+from stages.game.glimpses import FEWEST, RAW, SAMPLES, Glimpses, looks
+from stages.game.spec import variant
+from stages.game.streams import stream
 from stages.store import arrays, layout, records, snapshots, tensors
 
+IMAGES = {
+    "name": "images",
+    "loss": {"name": "hinge", "arguments": {}},
+    "penalty": {"name": "none", "arguments": {}},
+    "constraint": {"name": "none", "arguments": {}},
+    **{player: {"network": "mlp", "width": 4, "depth": 1} for player in ("generator", "discriminator")},
+    "rules": {},
+}
 LONG = projects.TINY.replace("steps: 20", "steps: 400").replace("seeds: 2", "seeds: 4")
 
 
@@ -61,6 +75,39 @@ def test_snapshots_hold_every_lane(trained):
         found = snapshots.read(trained / layout.snapshot("hinge", step))
         assert {name.split("/")[0] for name in found} == {"generator", "ema", "discriminator"}
         assert {tensor.shape[0] for tensor in found.values()} == {2}
+
+
+def test_glimpses_are_what_a_snapshot_s_networks_answer(trained):
+    """A run of 20 steps has one at 0 and one at its end: the average and G itself on the glimpses' own noise, and nothing of the game's."""
+    seen = snapshots.read(trained / layout.glimpses("hinge"))
+    assert seen["steps"].tolist() == [0, 20]
+    assert seen["finite"].all()
+    run = json.loads((trained / layout.run("hinge")).read_text())
+    noise = torch.randn(SAMPLES, 2, generator=stream(0, "glimpses"))
+    for at, step in enumerate((0, 20)):
+        players = restore.players(run, snapshots.read(trained / layout.snapshot("hinge", step)))
+        torch.testing.assert_close(seen["ema"][:, at], restore.sample(players.ema, noise))
+        torch.testing.assert_close(seen["raw"][:, at], restore.sample(players.generator, noise[:RAW]))
+
+
+@pytest.mark.parametrize(("steps", "count"), [(20, 1), (200, 8), (1000, 24), (100_000, 24)])
+def test_glimpses_are_few_and_reach_from_the_start_to_the_end(steps, count):
+    at = looks(steps)
+    assert (at[0], at[-1], len(at)) == (0, steps, count + 1)
+    assert at == sorted(set(at))
+
+
+def test_an_image_s_glimpses_are_its_levels():
+    """Half-way between two grey values is 128 of 256; 128 KiB hold 5 images of 3 x 96 x 96, so that the fewest are kept."""
+    game = Game(variant(IMAGES), (3, 96, 96), 2, 4, 10, [0])
+    seen = Glimpses(game, whole_levels=True).take(game)
+    assert seen["ema"].dtype == torch.uint8
+    assert seen["ema"].shape == (1, FEWEST, 3, 96, 96)
+    with torch.no_grad():
+        game.generator.vector.fill_(torch.nan)
+    broken = Glimpses(game, whole_levels=True).take(game)
+    assert not broken["finite"].any()
+    assert broken["raw"].unique().tolist() == [128]
 
 
 def test_wall_clock_lives_in_the_execution_alone(trained):

@@ -82,14 +82,14 @@ def read_case(config: Config, variant: str, root: Path) -> Case:
     ends = (run["snapshots"][0], run["snapshots"][-1])
     saved = {step: snapshots.read(root / layout.continuation(variant, step), remedy) for step in ends}
     rng = np.random.default_rng([config.diagnose.seed, 0])
-    train, held, borrowed = _parts(root, rng)
-    extract = _extractor(config, card, root)
+    train, held, borrowed = parts(root, rng)
+    extract = feature_space(config, card, root)
     stick = yardstick(encode(extract, torch.from_numpy(held)), extract.weights, card["modes"] is not None, rng)
     seen = snapshots.read(root / layout.glimpses(variant), remedy)
     return Case(config, run, known, tensors, saved, seen, card["kind"], train, held, borrowed, extract, stick)
 
 
-def _parts(root: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool]:
+def parts(root: Path, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool]:
     """Train and held-out items, float32; with too small a validation part, every second train item is held out (and said so)."""
     train, held = (_some(arrays.part(name, root), most, rng) for name, most in (("train", ITEMS), ("validation", REFERENCE)))
     if len(held) >= SMALLEST:
@@ -103,7 +103,8 @@ def _some(part: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     return arrays.to_model_scale(np.array(part))
 
 
-def _extractor(config: Config, card: Mapping[str, Any], root: Path) -> Extractor:
+def feature_space(config: Config, card: Mapping[str, Any], root: Path) -> Extractor:
+    """The pinned feature space at work, the user's own program with it."""
     program = programs.load(config.evaluate, root)[0] if card["features"]["name"] == "file" else None
     path = root / layout.PREPARED / "features.safetensors"
     return extractor(card, snapshots.read(path, arrays.REMEDY) if path.exists() else {}, program)

@@ -17,6 +17,7 @@ SWING = 3.0  # factor by which the energy distance changes before it is said to 
 LEAST = 6  # glimpses after the first one, below which nothing is said
 LATE, MIDDLE = 0.8, (0.5, 0.7)  # the last fifth of the run is compared with what came before the last three tenths
 TREND = 0.65  # from here on time is correlated with
+HALF = 0.5  # a reach below it makes no rounds: small jitter would make many
 ROUND = 0.4  # and from here on turns and rounds are counted: the way out of the untrained state is over
 NAMES = (
     *("late_energy", "energy_fall", "energy_trend", "on_gain", "on_trend", "energy_turns", "energy_relapse"),
@@ -103,11 +104,11 @@ def _on(seen: Sequence[Glimpse]) -> dict[str, Fact]:
 
 
 def _rounds(seen: Sequence[Glimpse]) -> dict[str, Fact]:
-    """Reach of the shares in total variation, and their path over twice that (once there and back is 1)."""
+    """Reach of the shares in total variation, and their path over twice that (once there and back is 1), or over twice HALF."""
     known = [one for one in _within(seen, ROUND) if one.shares is not None]
     points = np.array([one.shares for one in known])
     reach, path = span(points)
-    value = path / (2 * reach) if reach > 0 else 0.0
+    value = path / (2 * max(reach, HALF))
     text = f"shares of the modes reach {reach:.2f} (1: all samples change mode) in {value:.1f} rounds"
     return {"share_reach": Fact(reach, _steps(known), text), "share_rounds": Fact(value, _steps(known), text)}
 

@@ -30,7 +30,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 }
 RULE = (
     "restored: at least 3 of 4 streams are back (the measure of the verdict on the good side of its threshold) "
-    "and better than change_nothing on the same stream by more than both spreads"
+    "and better than change_nothing on the same stream by more than both spreads; RESTORED in capitals: at least 3 of 4 are good, too"
 )
 
 

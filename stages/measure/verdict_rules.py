@@ -110,6 +110,7 @@ RULES = (
                 Condition("precision_over_floor", "above", 0.5, 0.05),
                 Condition("density_over_floor", "above", 0.5, 0.05, optional=True),  # precision that one outlier's ball gives is none
                 Condition("coverage_over_floor", "below", 0.5, 0.05),
+                Condition("share_rounds", "below", 3.0, 0.25, optional=True),  # modes that take turns are not missing: they go round
             ),
         ),
         "single samples look real, but less than half of the data's variety is covered",

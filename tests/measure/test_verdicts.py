@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.measure.course import NAMES, Glimpse, turns
 from stages.measure.facts import Lane, Series, SnapshotQuality, Standards, facts
 from stages.measure.features import Encoded
 from stages.measure.glance import fidelity, gap, look, standards, yardstick
@@ -32,6 +33,17 @@ def quality(distances, precision=0.8, coverage=0.9, density=0.9, shares=None, sp
     return [
         SnapshotQuality(step, distance, spread, precision, coverage, density, mix)
         for step, distance, mix in zip(STEPS, distances, mixes, strict=False)
+    ]
+
+
+def glimpses(energies, on=0.1, shares=None, to_end=1.0):
+    """One glimpse at each 25th of the run, its energies and shares of data given at evenly spread moments and straight in between."""
+    at, steps = np.linspace(0, 1, 25), np.linspace(0, 1000, 25)
+    spread = lambda given: np.interp(at, np.linspace(0, 1, len(np.atleast_1d(given))), np.atleast_1d(given))  # noqa: E731
+    mixes = [shares[k % len(shares)] for k in range(25)] if shares else [(0.25, 0.25, 0.25, 0.25)] * 25
+    return [
+        Glimpse(int(step), float(energy), float(share), mix, to_end * (index < 24), 1.0)
+        for index, (step, energy, share, mix) in enumerate(zip(steps, spread(energies), spread(on), mixes, strict=True))
     ]
 
 
@@ -58,14 +70,13 @@ def lane(looks, records=None, probe_auc=0.99, steps=1000, **more):
 
 GOOD = quality([50, 20, 5, 2.0, 1.6, 1.5])
 STUCK = quality([50, 30, 30.2, 29.9, 30.1, 30.0], precision=0.05, coverage=0.05)
-ROUND = [tuple(1.0 if i == k % 4 else 0.0 for i in range(4)) for k in range(6)]
 STAGED = {
     "non_finite": replace(lane(GOOD), finite=False, steps=412, reason="discriminator loss is nan"),
     "late_collapse": lane(quality([50, 20, 4, 2.0, 2.1, 40])),
     "healthy": lane(GOOD),
     "undertrained": lane(quality([50, 45, 40, 35, 28, 21])),
     "mode_collapse": lane(quality([50, 30, 30.2, 29.9, 30.1, 30.0], precision=0.85, coverage=0.2, density=1.1)),
-    "oscillating": lane(quality([50, 8, 60, 10, 60, 24], precision=0.1, coverage=0.1)),
+    "oscillating": lane(STUCK, glimpses=glimpses([5, 0.5, 4, 0.6, 4, 0.5, 4, 0.6, 4])),
     "vanishing_gradient": lane(STUCK, {"auc": series(1, 1), "sample_movement": series(0.1, 1e-6)}),
     "exploding_gradient": lane(STUCK, {"g_gradient_norm": series(0.01, 1e6)}),
     "discriminator_wins": lane(STUCK, {"auc": series(1, 1), "g_loss": series(0.7, 20)}),
@@ -90,12 +101,24 @@ def test_the_table_asks_in_the_stated_order_and_every_word_has_a_severity():
     assert all(rule.source and rule.meaning for rule in RULES)
 
 
-def test_shares_that_go_round_are_an_oscillation_though_the_distance_stands():
-    looks = quality([50, 30, 30.2, 29.9, 30.1, 30.0], precision=0.1, coverage=0.1, shares=ROUND)
-    found = verdict(lane(looks))
+def test_shares_that_go_round_are_an_oscillation_though_the_energy_stands():
+    found = verdict(lane(STUCK, glimpses=glimpses([5, 1, 1, 1], shares=[(1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (0.5, 0.5)])))
     assert found.verdict == "oscillating"
-    assert found.evidence[0].measure == "mode_turnover"
-    assert found.evidence[0].value == 1.0  # all of the mass moves at every snapshot
+    assert [item.measure for item in found.evidence[:2]] == ["share_reach", "share_rounds"]
+    assert found.evidence[0].value == 1.0  # all of the mass changes mode
+
+
+def test_a_collapse_whose_modes_take_turns_goes_round():
+    looks = quality([50, 30, 30.2, 29.9, 30.1, 30.0], precision=0.85, coverage=0.2, density=1.1)
+    assert verdict(lane(looks, glimpses=glimpses([5, 1, 1, 1], shares=[(1.0, 0.0)]))).verdict == "mode_collapse"
+    assert verdict(lane(looks, glimpses=glimpses([5, 1, 1, 1], shares=[(1.0, 0.0), (0.0, 1.0)]))).verdict == "oscillating"
+
+
+def test_shares_that_jitter_make_no_rounds():
+    """A tenth of the samples to and fro: a path of 1.5, and a reach of a tenth."""
+    found = facts(lane(STUCK, glimpses=glimpses([5, 1, 1], shares=[(1.0, 0.0), (0.9, 0.1)])), STANDARDS)
+    assert found["share_reach"].value == pytest.approx(0.1)
+    assert found["share_rounds"].value == pytest.approx(1.4)  # 14 moves of 0.1 from two fifths of the run on, over twice a half
 
 
 def test_fate_comes_before_cause():
@@ -144,43 +167,72 @@ def test_precision_through_an_outlier_s_ball_is_no_mode_collapse():
     assert verdict(lane(looks)).verdict == "undetermined"
 
 
-def gaps(values, spread=0.01):
-    """Looks of a standing distance whose samples are this far from the data one by one."""
-    looks = quality([50, 4, 4, 4, 4, 4], precision=0.1, coverage=0.1)
-    return [replace(look, gap=value, gap_spread=spread) for look, value in zip(looks, values, strict=True)]
-
-
 @pytest.mark.parametrize(
-    ("values", "word"),
+    ("energies", "on", "word"),
     [
-        ([9, 5, 4, 3, 2.5, 2], "undertrained"),  # single samples come nearer while mean and covariance stand
-        ([9, 2, 2, 2, 2, 2], "undetermined"),
-        ([9, 2, 5, 3, 4.1, 3], "undetermined"),  # it went up by 3 once: 0 of it is progress
-        ([9, 1.4, 1.3, 1.2, 1.1, 1.0], "undetermined"),  # nearer than 1.5 floors already
+        ([5, 3, 2, 1.5, 1.0], 0.1, "undertrained"),
+        ([5, 2, 2, 2, 2], (0, 0.1, 0.2, 0.3, 0.4), "undertrained"),  # single samples come nearer while the whole stands
+        ([5, 2, 2, 2, 2], 0.1, "undetermined"),
+        ([5, 2, 2, 2.5, 3], (0, 0.1, 0.2, 0.3, 0.4), "undetermined"),  # ... but not while it gets worse
+        ([5, 2.4, 2, 1.8, 1.7], (0.5, 0.5, 0.45, 0.3, 0.2), "undetermined"),  # nor while samples leave the data
     ],
 )
-def test_samples_that_close_the_gap_are_undertrained_though_the_distance_stands(values, word):
-    against = replace(STANDARDS, floor_gap=1.0)
-    assert verdict(lane(gaps(values)), against).verdict == word
-
-
-def test_closing_the_gap_while_the_whole_gets_worse_is_no_progress():
-    looks = [replace(look, distance=d) for look, d in zip(gaps([9, 5, 4, 3, 2.5, 2]), (50, 20, 21, 22, 30, 45), strict=True)]
-    assert verdict(lane(looks), replace(STANDARDS, floor_gap=1.0)).verdict != "undertrained"
+def test_a_lane_that_still_improves_is_undertrained(energies, on, word):
+    assert verdict(lane(STUCK, glimpses=glimpses(energies, on))).verdict == word
 
 
 def test_a_game_that_goes_round_has_not_collapsed_late():
     """It is good each time it passes: one snapshot alone is no level that was lost."""
     passing = quality([50, 30, 2.0, 30, 2.0, 30], precision=0.5, coverage=0.5)
-    assert verdict(lane(passing)).verdict == "oscillating"
+    assert verdict(lane(passing, glimpses=glimpses([5, 0.3, 5, 0.3, 5, 0.3, 5, 0.3, 5]))).verdict == "oscillating"
     assert verdict(lane(quality([50, 30, 2.0, 2.1, 2.0, 30]))).verdict == "late_collapse"
 
 
-def test_a_generator_adrift_before_a_discriminator_that_stays_ahead_does_not_oscillate():
-    looks = quality([50, 8, 60, 10, 60, 24], precision=0.1, coverage=0.1)
-    assert verdict(lane(looks, {"auc": series(1, 1)})).verdict == "discriminator_wins"
-    turns = Series(RECORDED, np.where(RECORDED % 100 < 50, 1.0, 0.3))
-    assert verdict(lane(looks, {"auc": turns})).verdict == "oscillating"
+def test_a_late_collapse_that_the_glimpses_do_not_see_is_none():
+    """One unlucky snapshot among glimpses that stay where they were."""
+    looks = quality([50, 20, 4, 2.0, 2.1, 10])
+    assert verdict(lane(looks, glimpses=glimpses([5, 1, 0.5, 0.5, 0.5]))).verdict != "late_collapse"
+    assert verdict(lane(looks, glimpses=glimpses([5, 1, 0.5, 0.5, 5]))).verdict == "late_collapse"
+
+
+@pytest.mark.parametrize(("spread", "word"), [(0.2, "late_collapse"), (3.0, "undetermined")])
+def test_a_collapse_that_another_draw_may_let_pass_is_none(spread, word):
+    """Good is 5: a final distance of 9 is 20 spreads of 0.2 beyond, and less than 2 of 3."""
+    looks = [replace(one, spread=spread if one.step == 1000 else 0.2) for one in quality([50, 20, 4, 1.5, 1.5, 9])]
+    assert verdict(lane(looks)).verdict == word
+
+
+def test_good_for_a_moment_only_is_not_healthy():
+    assert verdict(lane(GOOD, glimpses=glimpses([5, 1, 0.1, 0.1, 0.1]))).verdict == "healthy"
+    assert verdict(lane(GOOD, glimpses=glimpses([5, 4, 5, 4, 5, 4, 5]))).verdict != "healthy"
+
+
+def test_samples_that_move_on_have_not_vanished():
+    """A step may be a hundredth of an early one and still carry them far."""
+    records = {"auc": series(1, 1), "sample_movement": series(0.1, 1e-6)}
+    assert verdict(lane(STUCK, records, glimpses=glimpses([5, 1, 1], to_end=0.01))).verdict == "vanishing_gradient"
+    assert verdict(lane(STUCK, records, glimpses=glimpses([5, 1, 1], to_end=0.3))).verdict == "discriminator_wins"
+
+
+def test_a_gradient_that_was_zero_early_has_no_growth():
+    """A hinge that is satisfied has no gradient: nothing to compare with."""
+    early = Series(RECORDED, np.where(RECORDED <= 200, 0.0, 1.0))
+    found = facts(lane(STUCK, {"d_gradient_norm": early}), STANDARDS)["d_gradient_growth"]
+    assert found.value is None
+    assert "zero early" in found.text
+
+
+@pytest.mark.parametrize(
+    ("values", "count"), [([1, 2, 1, 2], 0), ([1, 3, 1, 3], 2), ([9, 1, 1.5, 4, 1], 2), ([1, 2, 4, 8], 0), ([8, 1, 2, 1], 0)]
+)
+def test_turns_count_changes_by_a_factor_of_three(values, count):
+    assert turns(values, 3.0) == count
+
+
+def test_too_few_glimpses_say_nothing():
+    found = facts(lane(STUCK, glimpses=glimpses([5, 1])[:6]), STANDARDS)
+    assert found["glimpses"].value == 5
+    assert all(found[name].value is None for name in NAMES)
 
 
 def test_a_discriminator_that_ranks_samples_above_data_has_lost():

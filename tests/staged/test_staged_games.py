@@ -67,7 +67,7 @@ def test_what_was_seen_survives_the_file(played):
     assert standards.untrained == pytest.approx(1.0)  # θ starts at 1: the squared distance of two points
     assert lane.records["sample_movement"].values[0] > 1e-3
     (seen,) = oracle_side(played / "healthy")
-    assert len(seen["looks"]) == 41
+    assert len(seen["looks"]) == 61
     assert label(seen).label == "healthy"
 
 

@@ -53,13 +53,12 @@ def test_energy_distance_of_shifted_gaussians():
     assert known.energy(cloud, rng.standard_normal((known.MOST, 1)) + m) == pytest.approx(expected, rel=0.1)
 
 
-def test_rounds_of_a_circle_and_of_a_line():
-    angle = np.linspace(0, 3 * math.tau, 600)
-    reach, around = truth.rounds(np.stack([np.cos(angle), np.sin(angle)], 1))
-    assert reach == pytest.approx(2.0, rel=1e-3)
-    assert around == pytest.approx(3 * math.pi / 2, rel=1e-3)  # three circumferences over twice the diameter
-    assert truth.rounds(np.linspace(0, 1, 9)[:, None]) == (1.0, 0.5)  # there, and not back
+def test_rounds_of_shares_that_swap_and_of_shares_that_move_once():
+    swap = np.array([[1.0, 0.0], [0.0, 1.0]] * 5)
+    assert truth.rounds(swap) == (1.0, 4.5)  # nine ways of total variation 1, over twice the reach
+    assert truth.rounds(np.linspace([1.0, 0.0], [0.0, 1.0], 9)) == (1.0, 0.5)  # there, and not back
     assert truth.rounds(np.zeros((4, 2))) == (0.0, 0.0)
+    assert truth.rounds(swap * 0.1, 1.0)[1] == pytest.approx(0.45)  # by a reach that is known already
 
 
 @pytest.mark.parametrize(
@@ -85,9 +84,9 @@ def test_bounds_answer_yes_no_and_unclear_in_both_directions():
 
 def course(now, before=None, later=None, **more):
     """A lane of 41 looks: `before` up to the run's end, `now` there, `later` after it; each (on, found, energy)."""
-    looks = [(0.0, 0.0, 2.0), *[before or now] * 18, *[now] * 3, *[later or now] * 19]
+    looks = [(0.0, 0.0, 2.0), *[before or now] * 17, *[now] * 4, *[later or now] * 19]
     entries = [
-        {"step": 100 * i, "on": on, "found": found, "energy": energy, "shares": [0.5, 0.5, 0.0]}
+        {"step": 100 * i, "on": on, "found": found, "energy": energy, "shares": [0.5, 0.5, 0.0], "nearest": [0.5, 0.5]}
         for i, (on, found, energy) in enumerate(looks)
     ]
     gradients = [{"step": 100 * step, "generator": 1.0, "discriminator": 1.0, "auc": 0.8} for step in (0, 1, 2, 4, 8, 12, 16, 20)]
@@ -99,8 +98,17 @@ def course(now, before=None, later=None, **more):
         "end": end,
         "real": {"on": 1.0, "found": 1.0, "energy": 0.0},
         "moved": 1.0,
+        "to_end": [1.0] * 20 + [0.0] + [1.0] * 20,
         "steps": 2000,
     } | more
+
+
+def improving():
+    """A lane whose energy falls step by step to the end of the run, and stands from there on."""
+    lane = course(BAD)
+    for i, look in enumerate(lane["looks"]):
+        look["energy"] = 3.0 - 0.1 * min(i, 20)
+    return lane
 
 
 def gradients(auc, last=1.0, most=1.0):
@@ -113,9 +121,9 @@ GOOD, BAD = (0.9, 1.0, 0.05), (0.1, 0.1, 1.0)
 WORDS = {
     "healthy": course(GOOD),
     "late_collapse": course(BAD, before=GOOD),
-    "undertrained": course(BAD, before=(0.0, 0.0, 1.5), later=GOOD),
+    "undertrained": improving(),
     "mode_collapse": course((0.9, 0.2, 1.0)),
-    "vanishing_gradient": course(BAD, gradients=gradients(1.0, 1e-4), moved=0.001),
+    "vanishing_gradient": course(BAD, gradients=gradients(1.0, 1e-4), moved=0.001, to_end=[0.001] * 41),
     "exploding_gradient": course(BAD, gradients=gradients(0.9, 1.0, 1e5)),
     "discriminator_wins": course(BAD, gradients=gradients(1.0)),
     "generator_wins": course(BAD, gradients=gradients(0.5), fresh_auc=0.99),
@@ -132,8 +140,32 @@ def test_the_oracle_s_word(word):
 def test_modes_that_take_turns_are_an_oscillation():
     lane = course(BAD)
     for i, look in enumerate(lane["looks"]):
-        look["shares"] = [1.0, 0.0, 0.0] if i % 4 < 2 else [0.0, 1.0, 0.0]
+        look["nearest"] = [1.0, 0.0] if i % 4 < 2 else [0.0, 1.0]
     assert truth.label(lane).label == "oscillating"
+
+
+def test_turns_that_end_with_the_run_are_not_known_to_be_an_oscillation():
+    lane = course(BAD)
+    for i, look in enumerate(lane["looks"][8:20]):
+        look["energy"] = 1.0 if i % 4 < 2 else 9.0
+    assert truth.label(lane).label is None
+
+
+def test_what_was_gained_and_is_lost_again_is_not_known_to_be_progress():
+    lane = improving()
+    for look in lane["looks"][30:]:
+        look["energy"] = 9.0
+    assert truth.label(lane).label is None
+
+
+def test_samples_that_stood_still_and_move_again_are_unclear():
+    assert truth.label(course(BAD, gradients=gradients(1.0, 1e-4), moved=0.3, to_end=[0.001] * 41)).label is None
+
+
+def test_a_gradient_that_was_zero_early_has_no_growth():
+    """A hinge that is satisfied has none: nothing to compare with."""
+    lane = course(BAD, gradients=[{**one, "discriminator": float(i > 3)} for i, one in enumerate(gradients(0.8))])
+    assert truth.label(lane).label == "undetermined"
 
 
 def test_between_the_bounds_the_oracle_does_not_know():
