@@ -17,6 +17,7 @@ from stages.store.config import Config
 def retrain(config: Config, root: Path) -> Decision:
     """The job, each step's line printed as it is done; the gate's decision. SeesawError when a stage fails (what finished is pushed)."""
     remote = versions.has_dvc_remote(root)
+    (root / layout.SUMMARY).unlink(missing_ok=True)  # an earlier job's
     restore(root, remote)
     try:
         reproduce(root, [])
@@ -106,9 +107,9 @@ def body(root: Path, decision: Decision) -> str:
 
 
 def report(root: Path) -> str:
-    """report.md, or a word in its place."""
-    path = root / layout.REPORT / "report.md"
-    return path.read_text(encoding="utf-8") if path.exists() else "no report was written\n"
+    """report.md, with links into MLflow where sync could make them; or a word in its place."""
+    found = [path for path in (root / layout.SUMMARY, root / layout.REPORT / "report.md") if path.exists()]
+    return found[0].read_text(encoding="utf-8") if found else "no report was written\n"
 
 
 def tell(root: Path, lines: Sequence[str], decision: Decision) -> None:

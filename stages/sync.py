@@ -99,7 +99,7 @@ def write_summary(root: Path, shown: SyncSummary) -> None:
     if report.exists():
         links = mlflow_links(shown.uri, shown.experiment, shown.runs) if shown.uri.startswith("http") else None
         text = with_links(report.read_text(encoding="utf-8"), links, f"../{layout.RESULTS}/samples")
-        write_text(root / tracking.PRIVATE / "summary.md", text)
+        write_text(root / layout.SUMMARY, text)
 
 
 def variant_plan(result: Result) -> Run:

@@ -9,6 +9,7 @@ CHECKED = RESULTS / "checked.txt"
 COMPARISON = RESULTS / "comparison.json"
 COMPARE_PLOT = RESULTS / "plots" / "compare.csv"
 REPORT = RESULTS / "report"
+SUMMARY = Path(".seesaw/summary.md")  # the report for a CI job's page, with links; no output
 
 
 def run(variant: str) -> Path:
