@@ -35,6 +35,7 @@ HOMES = {
     "matplotlib": "stages/draw/",
     "plotly": "stages/draw/",
     "jinja2": "stages/draw/",
+    "rich": "stages/draw/",
 }
 HELPERS = {"diagnosis"}  # folders of one node's own modules
 LIBRARY = ("game", "measure", "store", "draw")
