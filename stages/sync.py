@@ -20,6 +20,7 @@ from stages.store.files import write_text
 from stages.store.projection import Result
 from stages.store.tracking import Found, Image, Run, Store
 
+TONES = 256  # of a picture: heat maps must not take the tones that curves need
 PICTURES = {"game": panels.game_panels, "landscape": panels.snapshot_panels}  # key of a picture, and what is on it
 
 
@@ -106,7 +107,7 @@ def variant_plan(result: Result) -> Run:
     """A variant's run with pictures of its diagnosis: layers and who drives whom; spectra, path-angle, probe, diversity."""
     run, diagnosis = projection.variant_run(result), result.read("diagnostics")
     drawn = {key: found for key, of in PICTURES.items() if diagnosis and (found := of(diagnosis))}
-    pictures = [Image(key, result.run["steps"], result.execution["ended_at"], panels.png(found, 3)) for key, found in drawn.items()]
+    pictures = [Image(key, result.run["steps"], result.execution["ended_at"], panels.png(found, 3, TONES)) for key, found in drawn.items()]
     return replace(run, images=[*run.images, *pictures])
 
 

@@ -52,7 +52,7 @@ def pages(store: tracking.Store, root: Path) -> dict[str, str]:
     results, _ = projection.read_results(root)
     current = {result.run["fingerprint"]: result.projection for result in results}
     variants = [run for fingerprint in current for run in store.of(fingerprint) if run.tags["seesaw.kind"] == "variant"]
-    ids = [run.id for run in variants if run.tags.get("projection") == current[run.tags["fingerprint"]]]
+    ids = [run.id for run in variants if run.tags.get("projection") == current[run.tags["fingerprint"]]]  # in the order of params.yaml
     if not ids:
         raise SeesawError("MLflow shows none of these results yet: run `seesaw sync` first (after `dvc repro`)")
     runs = f"/#/experiments/{store.experiment}/runs"
@@ -60,6 +60,7 @@ def pages(store: tracking.Store, root: Path) -> dict[str, str]:
     query = urllib.parse.urlencode({"runs": json.dumps(ids), "experiments": json.dumps([store.experiment])})
     return {
         "variants": f"{runs}?viewStateShareKey=variants&{training}",
+        "pictures": f"{runs}?viewStateShareKey=variants&compareRunsMode=CHART&{training}",
         "lanes": f"{runs}?viewStateShareKey=lanes&{training}",
         "charts": f"{runs}?viewStateShareKey=lanes&compareRunsMode=CHART&{training}",
         "compare": f"/#/compare-runs?{query}&{training}",
@@ -69,7 +70,7 @@ def pages(store: tracking.Store, root: Path) -> dict[str, str]:
 def show(address: str, paths: dict[str, str], open_browser: bool) -> None:
     """Print the pages, and open the first one."""
     for name, path in paths.items():
-        print(f"{name:<9}{address}{path}", flush=True)
+        print(f"{name:<10}{address}{path}", flush=True)
     if open_browser:
         webbrowser.open(address + paths["variants"])
 

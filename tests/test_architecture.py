@@ -40,6 +40,7 @@ HOMES = {
     "matplotlib": "stages/draw/",
     "plotly": "stages/draw/",
     "jinja2": "stages/draw/",
+    "rich": "stages/draw/",
 }
 HELPERS = {"diagnosis", "benchmark"}  # folders of one node's own modules
 LIBRARY = ("game", "measure", "store", "draw")

@@ -26,14 +26,6 @@ FATES = {"hinge": "healthy", "wgan_free": "non_finite"}
 SHAPE = synthetic.Shape(seeds=(0, 3), steps=20, record_every=10, snapshots=(0, 20))
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs (making one takes seconds)."""
-    folder = tmp_path_factory.mktemp("store")
-    tracking.create_database(folder / tracking.DATABASE, folder / "artifacts")
-    return folder / tracking.DATABASE
-
-
 @pytest.fixture
 def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A made-up results tree with an empty store beside it."""

@@ -104,7 +104,7 @@ def test_a_named_server_is_only_pointed_at(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(tracking, "open_store", lambda _: store)
     monkeypatch.setattr(ui, "pages", lambda *_: {"compare": "/#/compare-runs"})
     ui.ui(tmp_path, open_browser=False)
-    assert capsys.readouterr().out == "compare  http://tracking:5000/#/compare-runs\n"
+    assert capsys.readouterr().out == "compare   http://tracking:5000/#/compare-runs\n"
 
 
 def test_nothing_synced_yet_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

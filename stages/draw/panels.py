@@ -18,8 +18,8 @@ FIRST, LAST, THIRD, GREY = "#2563eb", "#c2410c", "#0f766e", "#9aa3ad"
 COLOURS = (FIRST, LAST, THIRD, "#7c3aed", "#b45309", "#be123c")
 
 
-def png(panels: Sequence[Panel], columns: int) -> bytes:
-    """The panels row by row in one PNG; the same panels give the same bytes."""
+def png(panels: Sequence[Panel], columns: int, tones: int = TONES) -> bytes:
+    """The panels row by row in one PNG of at most so many tones (256 at most); the same panels give the same bytes."""
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
@@ -32,7 +32,7 @@ def png(panels: Sequence[Panel], columns: int) -> bytes:
     drawn, out = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(TONES, dither=Image.Dither.NONE).save(out, format="png", optimize=True)
+        picture.convert("RGB").quantize(tones, dither=Image.Dither.NONE).save(out, format="png", optimize=True)
     return out.getvalue()
 
 

@@ -33,10 +33,11 @@ def variants_view(primary: str, step: int) -> dict[str, Any]:
     sections = {
         "Result": [bar(name) for name in (primary, f"{primary}_best", "failed_lanes", *SCORES, "modes")],
         "Samples": [images("samples", step)],
+        "Gradients by layer, and who drives whom": [images("game", step)],
+        "Landscape, probes, diversity": [images("landscape", step)],
         "Game (medians over lanes)": [line(f"{name}_median") for name in GAME],
     }
-    order = {"orderByKey": f"metrics.`{primary}`", "orderByAsc": True}
-    return {"searchFilter": "tags.`seesaw.kind` = 'variant'", "groupBy": None} | order | table(columns) | charts(sections)
+    return {"searchFilter": "tags.`seesaw.kind` = 'variant'", "groupBy": None} | best_first(primary) | table(columns) | charts(sections)
 
 
 def lanes_view(primary: str) -> dict[str, Any]:
@@ -49,7 +50,12 @@ def lanes_view(primary: str) -> dict[str, Any]:
         "Quality": [line(name) for name in scores],
     }
     group = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "lane.variant"}]}
-    return {"searchFilter": "tags.`seesaw.kind` = 'lane'", "groupBy": group} | table(columns) | charts(sections)
+    return {"searchFilter": "tags.`seesaw.kind` = 'lane'", "groupBy": group} | best_first(primary) | table(columns) | charts(sections)
+
+
+def best_first(primary: str) -> dict[str, Any]:
+    """Sorted by the metric that ranks."""
+    return {"orderByKey": f"metrics.`{primary}`", "orderByAsc": True}
 
 
 def table(columns: Sequence[str]) -> dict[str, Any]:
@@ -60,7 +66,10 @@ def table(columns: Sequence[str]) -> dict[str, Any]:
 def charts(sections: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Sections of charts in that order; the page itself adds sections for metrics that have no chart here."""
     names = [*sections, "Model metrics", "System metrics"]
-    shown = [section(name, large=name == "Samples", listed=name in sections) for name in names]
+    shown = [
+        section(name, large=all(card["type"] == "IMAGE" for card in sections.get(name, ({"type": ""},))), listed=name in sections)
+        for name in names
+    ]
     cards = [card | {"uuid": f"{name}-{i}", "metricSectionId": name} for name, some in sections.items() for i, card in enumerate(some)]
     return {"compareRunSections": shown, "compareRunCharts": cards, "isAccordionReordered": True, "hideEmptyCharts": True}
 

@@ -20,14 +20,6 @@ SHAPE = synthetic.Shape(seeds=(0, 3), steps=20, record_every=10, snapshots=(0, 2
 PLACES = (layout.run, layout.executions, layout.records, layout.curves, layout.diagnostics, layout.scores, layout.metrics, layout.samples)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs (making one takes seconds)."""
-    folder = tmp_path_factory.mktemp("store")
-    tracking.create_database(folder / tracking.DATABASE, folder / "artifacts")
-    return folder / tracking.DATABASE
-
-
 @pytest.fixture
 def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with made-up results as dvc would have recorded them, committed once."""

@@ -28,14 +28,6 @@ STARTED = 1790000000000
 MEASURES = ("g_loss", "d_loss", "d_gradient_norm", "g_gradient_norm", "real_logit", "fake_logit", "auc", "sample_movement")
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs (making one takes seconds)."""
-    folder = tmp_path_factory.mktemp("store")
-    tracking.create_database(folder / tracking.DATABASE, folder / "artifacts")
-    return folder / tracking.DATABASE
-
-
 @pytest.fixture
 def root(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a made-up result of `hinge`, whose training lies in scratch, and an empty store."""

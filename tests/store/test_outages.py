@@ -52,13 +52,6 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", value)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    tracking.create_database(folder / tracking.DATABASE, folder / "artifacts")
-    return folder / tracking.DATABASE
-
-
 @pytest.fixture
 def root(tmp_path: Path, empty_store: Path) -> Path:
     shutil.copy(empty_store, tmp_path / tracking.DATABASE)
