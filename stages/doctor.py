@@ -24,7 +24,7 @@ from stages.store.files import read_json_or
 LITTLE_SPACE, NO_SPACE = 1 << 30, 1 << 24
 RWLOCK = ".dvc/tmp/rwlock"
 RESTORED = "dvc repro    (results come back from dvc's cache of runs)"
-HALF = re.compile(r"^\..+\.[a-z0-9_]{8}$")  # what files.replacing writes to
+HALF = re.compile(r"^\..+\.\d+\.[a-z0-9_]{8}$")  # what files.replacing writes to
 
 
 @dataclass(frozen=True)

@@ -172,14 +172,14 @@ def test_a_damaged_checkpoint_is_named(copied, kind):
 def test_half_written_files_are_named(copied):
     group = next(places.scratch(copied).glob("*/group-0"))
     for path in (
-        group / ".state-00000004.safetensors.ab12cd_9",
-        copied / "results/runs/.hinge.json.xyz01abc",
+        group / ".state-00000004.safetensors.77.ab12cd_9",
+        copied / "results/runs/.hinge.json.77.xyz01abc",
         copied / "data/.prepared-abc",
     ):
         path.mkdir() if path.name.startswith(".prepared") else path.touch()
     (found,) = doctor.half_written(copied)
     assert found.text.startswith("3 half-written files")
-    assert "results/runs/.hinge.json.xyz01abc" in found.remedy
+    assert "results/runs/.hinge.json.77.xyz01abc" in found.remedy
 
 
 def test_a_folder_that_may_not_be_written_to_is_grave(copied, monkeypatch):
