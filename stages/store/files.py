@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from stages.errors import SeesawError
 
 
@@ -43,8 +41,19 @@ def _sweep(path: Path) -> None:
     """Remove what a killed process was writing for that place: its folder may be a dependency, in which a file more would count."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         writer = left.name.split(".")[-2]
-        if writer.isdigit() and not psutil.pid_exists(int(writer)):
+        if writer.isdigit() and not _lives(int(writer)):
             left.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of that number runs on this machine, whosever it is."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def unwritable(path: Path, why: str) -> SeesawError:
