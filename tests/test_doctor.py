@@ -104,9 +104,7 @@ def test_what_dvc_made_is_not_complained_about(copied):
     assert not [finding for look in (doctor.made, doctor.dvcs_own, doctor.checkpoints, doctor.half_written) for finding in look(copied)]
 
 
-@pytest.mark.parametrize(
-    "name", ["records/hinge.parquet", "runs/hinge.json", "snapshots/hinge/step-000010.safetensors", "curves/hinge.csv"]
-)
+@pytest.mark.parametrize("name", ["runs/hinge.json", "snapshots/hinge/step-000010.safetensors"])
 def test_a_flipped_bit_in_a_result_is_named_and_the_remedy_mends_it(copied, name):
     path = copied / "results" / name
     before = path.read_bytes()

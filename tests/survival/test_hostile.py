@@ -184,14 +184,14 @@ def png(width: int, height: int) -> bytes:
 
 def bomb_zip(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.png", "w", force_zip64=True) as entry:
-        for _ in range(64):
-            entry.write(bytes(8 << 20))  # half a gibibyte of zeros in half a megabyte
+        for _ in range(40):
+            entry.write(bytes(8 << 20))  # 320 MiB of zeros in a third of one
 
 
 def lying_zip(path: Path) -> None:
     """An entry whose header promises a small size and whose content is large."""
     bomb_zip(path)
-    content = path.read_bytes().replace(struct.pack("<I", 64 * (8 << 20)), struct.pack("<I", 100))
+    content = path.read_bytes().replace(struct.pack("<I", 40 * (8 << 20)), struct.pack("<I", 100))
     path.write_bytes(content)
 
 
