@@ -57,7 +57,7 @@ def _begin() -> "tuple[Config, Path]":
     from stages.store.places import project_root
 
     if "DVC_STAGE" in os.environ:
-        die_with_parent()
+        die_with_parent(int(os.environ.get("SEESAW_PARENT", "0")) or None)
     root = project_root()
     return read_config(root / "params.yaml"), root
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -23,7 +24,7 @@ from stages.store.files import read_json_or
 LITTLE_SPACE, NO_SPACE = 1 << 30, 1 << 24
 RWLOCK = ".dvc/tmp/rwlock"
 RESTORED = "dvc repro    (results come back from dvc's cache of runs)"
-HALF = re.compile(r"^\..+\.[a-z0-9_]{8}$")  # what files.replacing writes to
+HALF = re.compile(r"^\..+\.\d+\.[a-z0-9_]{8}$")  # what files.replacing writes to
 
 
 @dataclass(frozen=True)
@@ -132,16 +133,28 @@ def checkpoints(root: Path) -> Iterator[Finding]:
 
 
 def made(root: Path) -> Iterator[Finding]:
-    """Outputs that are not what dvc.lock records of them."""
-    try:
-        stages = read_yaml(root / "dvc.lock", largest=1 << 26)["stages"] if (root / "dvc.lock").exists() else {}
-    except (SeesawError, KeyError, TypeError):
+    """Outputs that are not what dvc.lock records of them, or a dvc.lock that was cut off: dvc does not write it in one piece."""
+    outs = _recorded(root)
+    if outs is None:
         yield Finding("dvc.lock cannot be read: dvc was killed while it wrote it", f"rm dvc.lock && {RESTORED}", grave=True)
-        return
-    for out in [out for stage in stages.values() for out in stage.get("outs", [])]:
+    for out in outs or []:
         path = root / out["path"]
         if path.exists() and _md5(path) != out["md5"]:
             yield Finding(f"{out['path']} is not what dvc.lock records: it was changed, or damaged", f"dvc checkout --force {out['path']}")
+
+
+def _recorded(root: Path) -> list[dict[str, Any]] | None:
+    """The outputs of every stage in dvc.lock; None where it is no whole lock file."""
+    if not (root / "dvc.lock").exists():
+        return []
+    try:
+        lock = read_yaml(root / "dvc.lock", largest=1 << 26)
+        entries = [entry for stage in lock["stages"].values() for key in ("deps", "outs") for entry in stage.get(key, [])]
+        whole = all(isinstance(entry["path"], str) for entry in entries) and all("cmd" in stage for stage in lock["stages"].values())
+        outs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
+        return outs if whole and all(isinstance(out["md5"], str) for out in outs) else None
+    except (SeesawError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _md5(path: Path) -> str:

@@ -90,3 +90,136 @@ def test_results_of_a_variant_that_is_gone_are_named(checkout):
     runs.mkdir(parents=True)
     (runs / "old.json").write_text('{"fingerprint": "f"}')
     assert "rm -r results/*/old" in texts(doctor.outputs(checkout))
+
+
+# --- what a kill, a full disk or a bad disk leaves ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A checkout after `dvc repro train@hinge`."""
+    folder = projects.project(tmp_path_factory.mktemp("doctor") / "p")
+    projects.dvc(folder, "repro", "--quiet", "train@hinge")
+    return folder
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "c", symlinks=True)
+    return tmp_path / "c"
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_what_dvc_made_is_not_complained_about(copied):
+    assert not [finding for look in (doctor.made, doctor.dvcs_own, doctor.checkpoints, doctor.half_written) for finding in look(copied)]
+
+
+@pytest.mark.parametrize("name", ["runs/hinge.json", "snapshots/hinge/step-000010.safetensors"])
+def test_a_flipped_bit_in_a_result_is_named_and_the_remedy_mends_it(copied, name):
+    path = copied / "results" / name
+    before = path.read_bytes()
+    flip(path)
+    (found,) = doctor.made(copied)
+    assert "is not what dvc.lock records" in found.text
+    assert found.remedy.startswith("dvc checkout --force results/")
+    projects.dvc(copied, *found.remedy.split()[1:])
+    assert path.read_bytes() == before
+    assert not list(doctor.made(copied))
+
+
+def test_dvc_repro_mends_a_flipped_bit_too(copied):
+    path = copied / "results/snapshots/hinge/step-000010.safetensors"
+    before = path.read_bytes()
+    flip(path)
+    projects.dvc(copied, "repro", "--quiet", "train@hinge")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [0, 3, 20, 700])
+def test_a_lock_file_that_was_cut_off_is_named(copied, kept):
+    lock = copied / "dvc.lock"
+    lock.write_bytes(lock.read_bytes()[:kept] + (b"\n    c" if kept == 700 else b""))
+    (found,) = doctor.made(copied)
+    assert found.grave
+
+
+def test_the_remedy_for_a_lock_file_that_was_cut_off_loses_nothing(copied):
+    before = projects.digests(copied)
+    lock = copied / "dvc.lock"
+    lock.write_bytes(lock.read_bytes()[:20])
+    (found,) = doctor.made(copied)
+    assert found.grave
+    assert found.remedy.startswith("rm dvc.lock && dvc repro")
+    lock.unlink()
+    said = projects.dvc(copied, "repro", "train@hinge").stdout
+    assert "stages.cli train" not in said  # it came back from dvc's cache of runs
+    assert projects.digests(copied) == before
+
+
+def test_dvcs_own_files_that_were_cut_off_are_named_and_the_remedy_mends_them(copied):
+    (copied / ".dvc/tmp/rwlock").write_text('{"read": {')
+    (found,) = doctor.dvcs_own(copied)
+    assert (found.grave, found.remedy) == (True, "rm .dvc/tmp/rwlock")
+    (copied / ".dvc/tmp/rwlock").unlink()
+    empty = copied / ".dvc/cache/runs/ab" / ("ab" * 32)
+    empty.mkdir(parents=True)
+    (found,) = doctor.dvcs_own(copied)
+    assert (found.grave, found.remedy) == (True, f"rmdir .dvc/cache/runs/ab/{'ab' * 32}")
+
+
+@pytest.mark.parametrize("kind", ["state", "records", "snapshot"])
+def test_a_damaged_checkpoint_is_named(copied, kind):
+    group = next(places.scratch(copied).glob("*/group-0"))
+    path = sorted(group.glob(f"{kind}-*"))[0]
+    path.write_bytes(path.read_bytes()[:-9])
+    (found,) = doctor.checkpoints(copied)
+    assert "is damaged; training goes on from one before it" in found.text
+    assert found.remedy == "dvc repro"
+
+
+def test_half_written_files_are_named(copied):
+    group = next(places.scratch(copied).glob("*/group-0"))
+    for path in (
+        group / ".state-00000004.safetensors.77.ab12cd_9",
+        copied / "results/runs/.hinge.json.77.xyz01abc",
+        copied / "data/.prepared-abc",
+    ):
+        path.mkdir() if path.name.startswith(".prepared") else path.touch()
+    (found,) = doctor.half_written(copied)
+    assert found.text.startswith("3 half-written files")
+    assert "results/runs/.hinge.json.77.xyz01abc" in found.remedy
+
+
+def test_a_folder_that_may_not_be_written_to_is_grave(copied, monkeypatch):
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: path.name != "results")
+    (found,) = doctor.writable(copied)
+    assert found.grave
+    assert "results may not be written to" in found.text
+
+
+@pytest.mark.parametrize(("free", "grave"), [(500 << 20, False), (1 << 20, True)])
+def test_a_disk_with_little_room_is_named(copied, monkeypatch, free, grave):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free}))
+    (found,) = doctor.space(copied)
+    assert found.grave == grave
+    assert "are free on this disk" in found.text
+
+
+def test_a_damaged_run_is_named_and_does_not_end_the_doctor(copied):
+    (copied / "results/runs/hinge.json").write_text("{")
+    said = projects.seesaw(copied, "doctor", expect=None).stdout
+    assert "results/runs/hinge.json is not what dvc.lock records" in said
+
+
+def test_params_that_are_too_large_or_damaged_are_grave(copied):
+    for content in (b"#" * (1 << 21), b"\xff\xfe", b"train: [\n"):
+        (copied / "params.yaml").write_bytes(content)
+        assert all(finding.grave for finding in doctor.parameters(copied))
+        assert list(doctor.parameters(copied))

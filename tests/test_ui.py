@@ -80,6 +80,12 @@ def test_the_server_serves_the_pages_it_prints(served: Served) -> None:
     assert len(json.loads(get(f"{served.address}/api/2.0/mlflow/runs/search", wanted))["runs"]) == 2 * 3 + 1
 
 
+def test_the_server_listens_on_the_loopback_address_alone(served: Served) -> None:
+    port = urllib.parse.urlsplit(served.address).port
+    heard = {one.laddr.ip for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr.port == port}
+    assert heard == {"127.0.0.1"}
+
+
 def test_sync_through_the_server_is_exact_and_idempotent(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", served.address)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "through the server")

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap  # as np.load with a memory map, but of .npy alone
 
 from stages.errors import SeesawError
 from stages.store import layout
@@ -71,7 +72,7 @@ def digest(folder: Path) -> str:
         path = folder / f"{name}.npy"
         if path.exists():
             try:
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                array = open_memmap(path, mode="r")
             except BROKEN as error:
                 raise SeesawError(f"{layout.PREPARED / path.name} is damaged ({error}): remove it and {REMEDY}") from None
             total.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode())
@@ -114,7 +115,7 @@ def _load(root: Path, file: str, name: str) -> np.ndarray:
         raise ValueError(f"part {name!r}: there are {PARTS}")
     path = root / layout.PREPARED / f"{file}.npy"
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = open_memmap(path, mode="r")
     except FileNotFoundError:
         raise SeesawError(f"{layout.PREPARED / path.name} is missing: {REMEDY}") from None
     except BROKEN as error:

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their place, flushed, renamed. JSON without NaN, digests, folders."""
 
+import glob
 import hashlib
 import json
 import os
@@ -20,7 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        _sweep(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -33,6 +35,25 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(path, error.strerror or str(error)) from error
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed process was writing for that place: its folder may be a dependency, in which a file more would count."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        writer = left.name.split(".")[-2]
+        if writer.isdigit() and not _lives(int(writer)):
+            left.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of that number runs on this machine, whosever it is."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def unwritable(path: Path, why: str) -> SeesawError:

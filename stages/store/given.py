@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from stages.errors import SeesawError
 from stages.store.arrays import BROKEN
@@ -37,7 +38,7 @@ def _items(data: Data, card: Mapping[str, Any], path: Path, root: Path) -> np.nd
         raise SeesawError(f"{path} is missing: give an .npy file, or a folder or .zip of images")
     if path.suffix == ".npy":
         try:
-            loaded: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            loaded: np.ndarray = open_memmap(path, mode="r")
         except BROKEN as error:
             raise SeesawError(f"{path} is not an .npy array ({error})") from None
         return loaded

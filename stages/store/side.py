@@ -122,6 +122,7 @@ def _call(place: Path, words: list[str]) -> None:
     code = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     # DVC_STAGE: a node that knows it is one ends when its parent does
     environment = {**os.environ, "PYTHONPATH": code, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "DVC_STAGE": words[0]}
+    environment["SEESAW_PARENT"] = str(os.getpid())  # it is in another process group
     process = subprocess.Popen([sys.executable, "-m", "stages.cli", *words], cwd=place, env=environment, start_new_session=True)
     try:
         ended = process.wait()

@@ -1,12 +1,15 @@
 """`python -m tests.survival --kills 100 [--seconds S] [--seed K]`: kill a tiny `dvc repro` so often, and count what was lost."""
 
 import argparse
+import contextlib
+import itertools
 import random
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
@@ -16,27 +19,36 @@ from kills import Outcome  # noqa: E402
 
 
 def main() -> int:
-    """Print the tally; 1 when anything was lost."""
+    """Print the tally; 1 when anything was lost. Ctrl-C ends it with the tally so far."""
     asked = arguments()
     place = Path(tempfile.mkdtemp(prefix="survival-"))
     begun = time.monotonic()
     whole = kills.template(place / "whole")
     print(f"undisturbed: {time.monotonic() - begun:.0f} s, {len(whole.digests)} outputs", flush=True)
-    rng, outcomes = random.Random(asked.seed), []  # noqa: S311
-    nodes = [*whole.seconds]
-    weighted = [node for node in nodes for _ in range(3 if node.startswith("train") else 1)]
-    while sum(one.landed for one in outcomes) < asked.kills and time.monotonic() - begun < asked.seconds:
-        kill = kills.draw(rng, whole, rng.choice(weighted))
-        folder = place / f"kill-{len(outcomes):03d}"
-        outcomes.append(kills.survive(whole, kill, folder))
-        said(outcomes[-1], len(outcomes), time.monotonic() - begun)
-        if not outcomes[-1].trouble:
-            shutil.rmtree(folder)
+    outcomes: list[Outcome] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        for one in series(whole, place, asked.seed):
+            outcomes.append(one)
+            said(one, len(outcomes), time.monotonic() - begun)
+            if sum(one.landed for one in outcomes) >= asked.kills or time.monotonic() - begun > asked.seconds:
+                break
     print("\n".join(tally(outcomes)))
     lost = [one for one in outcomes if one.trouble]
     if not lost:
         shutil.rmtree(place)
     return int(bool(lost))
+
+
+def series(whole: kills.Template, place: Path, seed: int) -> Iterator[Outcome]:
+    """Kill after kill; the folder of one that lost something stays to be looked at."""
+    rng = random.Random(seed)  # noqa: S311
+    weighted = [node for node in whole.seconds for _ in range(3 if node.startswith("train") else 1)]
+    for number in itertools.count():
+        folder = place / f"kill-{number:03d}"
+        outcome = kills.survive(whole, kills.draw(rng, whole, rng.choice(weighted)), folder)
+        if not outcome.trouble:
+            shutil.rmtree(folder)
+        yield outcome
 
 
 def arguments() -> argparse.Namespace:

@@ -71,12 +71,14 @@ def template(folder: Path, params: str = PARAMS) -> Template:
     """Make the project and run it once, undisturbed."""
     made = projects.project(folder, params)
     begun: dict[str, float] = {}
-    process = _repro(made, "/bin/sh", 2)
-    for line in process.stdout or ():
-        for name in STARTS.findall(line):
-            begun[name] = time.monotonic()
-    if process.wait() != 0:
-        raise RuntimeError(f"the undisturbed run failed: see {made / 'said.txt'}")
+    said = []
+    with _repro(made, "/bin/sh", 2) as process:
+        for line in process.stdout or ():
+            said.append(line)
+            for name in STARTS.findall(line):
+                begun[name] = time.monotonic()
+    if process.returncode != 0:
+        raise RuntimeError(f"the undisturbed run failed: {''.join(said)[-2000:]}")
     return finished(made, begun, time.monotonic())
 
 
@@ -101,15 +103,14 @@ def survive(whole: Template, kill: Kill, folder: Path) -> Outcome:
     shutil.copytree(whole.folder, folder, symlinks=True)
     rewind(folder, whole.lock, kill.node)
     outcome = Outcome(kill)
-    process = _repro(folder, kill.shell, kill.workers)
-    _await_node(process, kill.node)
-    outcome.landed = AT[kill.way](folder, kill, whole, process)
-    killed = time.time()
-    outcome.unsaved, outcome.half_written = _unsaved(folder, kill, killed), bool(_half_written(folder))
-    saved = _newest_steps(folder)
+    with _repro(folder, kill.shell, kill.workers) as process:
+        _await_node(process, kill.node)
+        outcome.landed = AT[kill.way](folder, kill, whole, process)
+        killed = time.time()
+        outcome.unsaved, outcome.half_written = _unsaved(folder, kill, killed), bool(_half_written(folder))
+        saved = _newest_steps(folder)
     if not kill.at_once:
         outcome.ending = _until_nobody_lives(folder)
-    process.wait()
     _run_again(whole, kill, folder, outcome, saved)
     return outcome
 
@@ -133,9 +134,9 @@ def _run_again(whole: Template, kill: Kill, folder: Path, outcome: Outcome, save
 
 
 def _to_the_end(folder: Path, kill: Kill) -> tuple[int, str]:
-    process = _repro(folder, kill.shell, 3 - kill.workers)
-    said = (process.stdout.read() if process.stdout else "") + ""
-    return process.wait(), said
+    with _repro(folder, kill.shell, 3 - kill.workers) as process:
+        said = process.communicate()[0]
+    return process.returncode, said
 
 
 def _doctors_remedy(folder: Path, outcome: Outcome) -> bool:

@@ -6,8 +6,7 @@ from kills import Kill
 
 SHORT = [
     Kill("train@hinge", "checkpoint", 0.3, "/bin/sh", 1, at_once=True),
-    Kill("prepare", "dvc", 0.6, "/bin/bash", 1, at_once=True),
-    Kill("evaluate@hinge", "placing", 0.2, "/bin/sh", 2, at_once=False),
+    Kill("compare", "placing", 0.2, "/bin/bash", 2, at_once=False),
 ]
 
 

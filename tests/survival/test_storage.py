@@ -321,6 +321,20 @@ def test_damaged_results_are_one_line_or_the_same_answer(tmp_path, staged, how):
         assert "\n" not in str(caught.value)
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_a_living_one_is_respected(tmp_path):
+    """The folder of an output may be another stage's dependency: a file more in it would be another result."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    dead, alive = (tmp_path / f".a[1].json.{pid}.abcdefgh" for pid in (done.pid, os.getpid()))
+    other = tmp_path / f".b.json.{done.pid}.abcdefgh"
+    for path in (dead, alive, other):
+        path.touch()
+    files.write_json(tmp_path / "a[1].json", 1)
+    assert not dead.exists()
+    assert alive.exists()
+    assert other.exists()
+
+
 def test_temporary_files_of_a_killed_run_are_not_taken_for_results(root, expected):
     """What a kill left beside its place (a dot, a random end) is neither read nor counted."""
     train.train(CONFIG, "v", root, quiet=True)
