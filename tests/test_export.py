@@ -157,7 +157,8 @@ def test_onnx_is_equal_too_or_says_what_is_missing(project: Path, tmp_path: Path
 def test_samples_are_a_picture_or_an_array_and_the_seed_decides(project: Path, tmp_path: Path) -> None:
     for name in ("a.png", "a.npy", "b.npy"):
         node.sample(CONFIG, project, tmp_path / name, 20, 3, "champion", None)
-    assert Image.open(tmp_path / "a.png").size[0] > 100
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] > 100
     drawn = np.load(tmp_path / "a.npy")
     assert drawn.shape == (20, 2)
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
@@ -168,7 +169,8 @@ def test_samples_are_a_picture_or_an_array_and_the_seed_decides(project: Path, t
 def test_images_fill_a_grid(tmp_path: Path) -> None:
     images = np.arange(10 * 4 * 4, dtype=np.uint8).reshape(10, 1, 4, 4)
     node.picture(images, "image", tmp_path / "grid.png")
-    picture = np.asarray(Image.open(tmp_path / "grid.png"))
+    with Image.open(tmp_path / "grid.png") as opened:
+        picture = np.asarray(opened)
     assert picture.shape == (2 * 66 - 2, 8 * 66 - 2)
     np.testing.assert_array_equal(picture[66 : 66 + 64 : 16, 66 : 66 + 64 : 16], images[9, 0])
 

@@ -12,7 +12,7 @@ import torch
 from stages import promote as node
 from stages import sync
 from stages.errors import SeesawError
-from stages.store import champion, deployable, layout, tracking
+from stages.store import champion, deployable, layout, tracking, tracking_registry
 from stages.store.files import read_json
 
 pytestmark = [  # MLflow's own
@@ -230,7 +230,7 @@ class TestRegistry:
     def versions(self, root: Path) -> int:
         return len(tracking.open_store(root).client.search_model_versions("name='seesaw'"))
 
-    def test_aliases_are_a_projection_of_champion_json(self, held: Path) -> None:
+    def test_aliases_are_a_projection_of_champion_json(self, held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = {"champion": "second", "previous": "first", "challenger": "third"}
         line = node.project(held)
         assert line is not None
@@ -246,9 +246,8 @@ class TestRegistry:
         node.rollback(held)
         assert self.aliases(held) == {"champion": "first", "challenger": "third"}
         before = files(held)
-        for left in held.glob("mlflow.db*"):
-            left.unlink()
         shutil.rmtree(held / ".seesaw" / "mlflow")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{held / 'new.db'}")  # the old one is lost
         node.project(held)
         assert (self.aliases(held), self.versions(held)) == ({"champion": "first", "challenger": "third"}, 2)
         assert files(held) == before
@@ -258,13 +257,13 @@ class TestRegistry:
         import mlflow
         import pandas
 
-        mlflow.set_tracking_uri(tracking.tracking_uri(root))
-        model = mlflow.pyfunc.load_model("models:/seesaw@champion")
+        with tracking_registry.pointed(tracking.tracking_uri(root)):
+            model = mlflow.pyfunc.load_model("models:/seesaw@champion")
         drawn = model.predict(pandas.DataFrame({"n": [5, 2], "seed": [3, 4]}))
         kept = champion.kept(root)["champion"]
         program = kept.load().program(kept.entry["lane"])
         np.testing.assert_array_equal(drawn, np.concatenate([program.draw(5, 3), program.draw(2, 4)]))
-        folder = next((root / ".seesaw" / "mlflow" / "seesaw" / "models").iterdir())
+        folder = next((root / ".seesaw" / "mlflow").glob("*/models/*"))
         assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pt", ".pth")]
         assert "stages" not in {word.split(".")[0] for word in (folder / "artifacts" / "requirements.txt").read_text().split()}
 

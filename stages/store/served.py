@@ -92,6 +92,7 @@ def requests(rows: Any) -> list[tuple[int, int]]:
 def model() -> Any:
     """What MLflow serves."""
     from mlflow.pyfunc import PythonModel
+    from pandas import DataFrame
 
     class Generator(PythonModel):
         """Rows `{n, seed}` to samples, one row's after the other's."""
@@ -99,7 +100,7 @@ def model() -> Any:
         def load_context(self, context: Any) -> None:
             self.program = load(Path(context.artifacts["program"]), Path(context.artifacts["weights"]))
 
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow would read hints as a schema
+        def predict(self, context: Any, model_input: DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
             return np.concatenate([self.program.draw(n, seed) for n, seed in requests(model_input)])
 
     return Generator()

@@ -6,8 +6,10 @@ hand, is brought back by the next `seesaw sync` or `seesaw promote`. Hold the lo
 
 import importlib.metadata
 import logging
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,24 @@ def version_of(store: Store, name: str, kept: Kept) -> str:
     upload(store, logged.model_id, kept)
     store.client.finalize_logged_model(logged.model_id, "READY")
     tags = {**tags_of(kept), "logged_model": logged.model_id}
-    created = store.client.create_model_version(name, f"models:/{logged.model_id}", tags=tags, model_id=logged.model_id)
+    with pointed(store.uri):
+        created = store.client.create_model_version(name, f"models:/{logged.model_id}", tags=tags, model_id=logged.model_id)
     return str(created.version)
+
+
+@contextmanager
+def pointed(uri: str) -> Iterator[None]:
+    """MLflow's own idea of the store is `uri`: a local registry looks a model up there, whatever client asks it."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # this takes the variable away too
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def tags_of(kept: Kept) -> dict[str, str]:
