@@ -1,4 +1,6 @@
-"""`python -m stages.figures [FOLDER]` draws the figures of docs/diagnostics.md from the results of an experiment (default: this one's).
+"""`python -m stages.figures [FOLDER]` draws the figures of docs/diagnostics.md and of the README from an experiment's results.
+
+FOLDER holds them; the default is this one.
 
 A figure is a function from the results to panels; to add one, write it and name it in FIGURES. Figures are of the VARIANTS that the
 page tells of; what of them the results do not hold is left out, and a figure without any panel is not written.
@@ -17,6 +19,7 @@ from stages.store.files import read_json
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "figures"
 VARIANTS = ("non_saturating", "wgan_gp", "overpowered", "wgan_free")
 BARE = {"saturating": "saturating", "non_saturating": "non-saturating"}
+TOLD = ("non_saturating", "overpowered", "wgan_gp")  # of the README's figure
 LEGS = {"G's own": "g_own_change", "D's": "g_cross_change"}
 Diagnoses = Mapping[str, Mapping[str, Any]]
 
@@ -39,6 +42,28 @@ def training(found: Diagnoses) -> list[Panel]:
         for key, (title, unit, log) in titles.items()
         if stories
     ]
+
+
+def story(found: Diagnoses) -> list[Panel]:
+    """The README's figure: how good the samples became, G's loss, and the slope behind it; each variant with its verdict."""
+    told = {name: one for name, one in _stories(found).items() if "quality" in one and name in TOLD}
+    stories = {f"{name}: {found[name]['verdict'].replace('_', ' ')}": told[name] for name in TOLD if name in told}
+    if not stories:
+        return []
+    floor = next(iter(stories.values()))["quality"]["floor"]
+    failed = {name: one for name, one in stories.items() if not name.startswith("wgan")}  # a critic's loss has no fixed scale
+    return [
+        panels.lines(
+            "distance of the samples from real data",
+            [(name, one["quality"]["steps"], one["quality"]["distance"]) for name, one in stories.items()],
+            "Fréchet; dashed: real data",
+            floor,
+            log=True,
+        ),
+        panels.lines("loss of the generator", [(name, one["steps"], one["g_loss"]) for name, one in failed.items()], "L_G"),
+        panels.lines("slope that it leaves the generator", [(name, one["steps"], one["saturation"]) for name, one in failed.items()],
+                     "mean |∂L_G/∂b|", log=True),
+    ]  # fmt: skip
 
 
 def layers(found: Diagnoses) -> list[Panel]:
@@ -139,6 +164,7 @@ def _landscapes(found: Diagnoses) -> dict[str, Mapping[str, Any]]:
 
 # name of docs/figures/diagnostics-NAME.png: what it shows, columns
 FIGURES: dict[str, tuple[Callable[[Diagnoses], list[Panel]], int]] = {
+    "story": (story, 3),
     "training": (training, 3),
     "layers": (layers, 2),
     "driven": (driven, 4),

@@ -219,6 +219,10 @@ def test_an_experiment_shows_small_differences_and_useful_columns(experiment):
     header, *rows = projects.dvc(experiment, "exp", "show", "--csv").stdout.splitlines()
     assert {"results/metrics/hinge.json:frechet", "results/metrics/r1.json:frechet"} <= set(header.split(","))
     assert any(",grid," in row for row in rows)
+    (dropped,) = re.findall(r"dvc exp show --only-changed --drop '(.*)'", (ROOT / "README.md").read_text(encoding="utf-8"))
+    header = projects.dvc(experiment, "exp", "show", "--csv", "--only-changed", "--drop", dropped).stdout.splitlines()[0]
+    scores = [f"results/metrics/{name}.json:frechet" for name in ("hinge", "r1")]
+    assert set(header.split(",")) - {"rev", "typ", "parent"} <= {"Experiment", *scores, "data.source", "train.rules.generator_lr"}
     assert "train.rules.generator_lr" in projects.dvc(experiment, "params", "diff").stdout
     projects.dvc(experiment, "plots", "diff", "--quiet", "HEAD", "-o", "plots")
     page = (experiment / "plots" / "index.html").read_text()
