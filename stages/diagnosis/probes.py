@@ -19,7 +19,7 @@ from stages.game.streams import stream
 from stages.game.vocabulary import Constraint
 from stages.measure.facts import Fact, Lane, Standards, facts
 from stages.measure.probe import Form, Material, ProbePoint, bare, decay, probe
-from stages.measure.restoration import healthy
+from stages.measure.verdicts import healthy
 
 BATCH = (8, 32)
 HELD_ITEMS, HELD_NOISES = 8, 4  # batches that AUC and gradients are measured on

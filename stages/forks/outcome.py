@@ -11,6 +11,7 @@ import numpy as np
 from stages.forks.plan import Branch, Plan
 from stages.measure import restoration
 from stages.measure.facts import Fact, Lane, Series, SnapshotQuality, Standards, facts
+from stages.measure.verdicts import healthy
 from stages.store import layout, records
 
 MEASURES = ("auc", "sample_movement", "d_gradient_norm", "g_gradient_norm")
@@ -156,7 +157,7 @@ def _row(wanted: Sequence[Sequence[Any]], one: Told, verdict: restoration.Stream
         "died_at": one.died_at,
         "back": verdict.back,
         "better": verdict.better,
-        "healthy": restoration.healthy(one.known),
+        "healthy": healthy(one.known),
         "judged": judged,
         "auc": _number(one.known["auc_late"].value),
         "sample_movement": _late(one, "sample_movement"),

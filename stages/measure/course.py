@@ -13,6 +13,7 @@ from stages.measure.fact import Fact
 
 CALM = 0.05  # of the untrained generator's energy distance: turns below are not counted
 NOTHING = 0.005  # and a fall below is not seen: with so few samples it is near the sampling error
+CLOSE = 0.2  # of the untrained generator's energy distance: near the data
 SWING = 3.0  # factor by which the energy distance changes before it is said to have turned
 LEAST = 6  # glimpses after the first one, below which nothing is said
 LATE, MIDDLE = 0.8, (0.5, 0.7)  # the last fifth of the run is compared with what came before the last three tenths
@@ -20,7 +21,7 @@ TREND = 0.65  # from here on time is correlated with
 HALF = 0.5  # a reach below it makes no rounds: small jitter would make many
 ROUND = 0.4  # and from here on turns and rounds are counted: the way out of the untrained state is over
 NAMES = (
-    *("late_energy", "energy_fall", "energy_trend", "on_gain", "on_trend", "energy_turns", "energy_relapse"),
+    *("late_energy", "energy_fall", "energy_trend", "on_gain", "on_trend", "energy_turns", "energy_relapse", "near_stretch"),
     *("share_reach", "share_rounds", "drift"),
 )
 
@@ -82,12 +83,15 @@ def _energies(seen: Sequence[Glimpse]) -> dict[str, Fact]:
     since = next(index for index, one in enumerate(seen) if one.step >= ROUND * seen[-1].step)
     there_and_back = turns(over[since:], SWING)
     lowest = min(float(np.median(over[i : i + 5])) for i in range(1, len(over) - 4)) if len(over) > 5 else min(over)
+    rows = "".join("x" if value <= CLOSE else " " for value in over[1:]).split()
+    stretch = max(map(len, rows), default=0) / (len(over) - 1)
     text = f"energy distance {now:.3g} of the untrained generator's in the last fifth, {before:.3g} in the middle"
     return {
         "late_energy": Fact(now, _steps(late), text),
         "energy_fall": Fact(1 - max(now, NOTHING) / max(before, NOTHING), _steps([*middle, *late]), text),
         "energy_trend": Fact(trend, _steps(last), f"rank correlation of the energy distance with time over the last third: {trend:.2f}"),
         "energy_turns": Fact(there_and_back, _steps(seen[since:]), f"the energy distance turned {there_and_back} times by a factor of 3"),
+        "near_stretch": Fact(stretch, _steps(seen), f"samples were near the data for {stretch:.0%} of the run in a row"),
         "energy_relapse": Fact(max(now, CALM) / lowest, _steps(seen), f"{text}, {lowest:.3g} at its best (median of 5 glimpses)"),
     }
 

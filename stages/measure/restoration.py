@@ -85,11 +85,6 @@ def better(one: SnapshotQuality, nothing: SnapshotQuality) -> bool:
     return nothing.distance - one.distance > math.hypot(one.spread or 0.0, nothing.spread or 0.0)
 
 
-def healthy(facts: Mapping[str, Fact]) -> bool:
-    """Whether the samples pass as good, by the rule of `healthy`."""
-    return all(holds(condition, facts) or (condition.optional and facts[condition.measure].value is None) for condition in HEALTHY)
-
-
 def enough(count: int, streams: int) -> bool:
     """Whether so many of the streams are three quarters of them or more."""
     return count >= SHARE * streams

@@ -67,7 +67,14 @@ RULES = (
                 Condition("beyond_good_over_spread", "above", 2.0, 0.5),  # ... nor what another draw of samples may let pass
                 Condition("best_precision_over_floor", "above", 0.25, 0.025, optional=True),
                 Condition("best_coverage_over_floor", "above", 0.25, 0.025, optional=True),
-                Condition("energy_relapse", "above", 2.0, 0.2, optional=True),  # and the glimpses lost it too
+                Condition("energy_relapse", "above", 2.0, 0.2, optional=True),  # and the glimpses had it and lost it, too
+                Condition("near_stretch", "above", 0.18, 0.02, optional=True),
+            ),
+            (  # a Fréchet distance goes by the square of the way: half-way back it may still pass as good
+                Condition("near_stretch", "above", 0.18, 0.02),
+                Condition("energy_relapse", "above", 3.0, 0.3),
+                Condition("late_energy", "above", 0.4, 0.04),
+                Condition("best_over_good", "below", 2.0, 0.2),
             ),
         ),
         "the samples were good once and are now at least twice as bad, outside their spread",
@@ -133,7 +140,7 @@ RULES = (
             (
                 Condition("auc_late", "above", 0.99, 0.005),
                 Condition("movement_drop", "above", 100, 30),
-                Condition("drift", "below", 0.04, 0.01, optional=True),  # a step is small, and so is the way over the last three tenths
+                Condition("drift", "below", 0.1, 0.02, optional=True),  # a step is small, and so is the way over the last three tenths
             ),
         ),
         "D separates the batches perfectly and G's samples all but stopped moving",
@@ -154,7 +161,7 @@ RULES = (
         "discriminator_wins",
         (
             (Condition("auc_late", "above", 0.99, 0.005), Condition("movement_drop", "below", 100, 30)),
-            (Condition("auc_late", "above", 0.99, 0.005), Condition("drift", "above", 0.04, 0.01)),
+            (Condition("auc_late", "above", 0.99, 0.005), Condition("drift", "above", 0.1, 0.02)),
         ),
         "D converged (it separates the batches perfectly) while G still moves and gets no better",
         "Arjovsky & Bottou 2017; PyTorch-GAN and ganhacks threads on D's loss going to zero",

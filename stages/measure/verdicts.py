@@ -76,6 +76,11 @@ def judge(facts: Mapping[str, Fact]) -> Judgement:
     return Judgement(verdict, _doubt(verdict, way, rules[:index], facts, long_enough), flags, _unique(evidence + _flag_evidence(facts)))
 
 
+def healthy(facts: Mapping[str, Fact]) -> bool:
+    """Whether the samples pass as good, by the rule of `healthy`."""
+    return all(_holds(condition, facts) for condition in HEALTHY)
+
+
 def judge_variant(lanes: Sequence[Judgement]) -> VariantJudgement:
     """Healthy when more than half of the lanes are; else the commonest verdict among the others, ties going to the worse (SEVERITY).
 

@@ -17,6 +17,7 @@ BY_RECORDS = {  # what is drawn of the records, and the thresholds on that axis
     "discriminator_wins": (("auc", "sample_movement"), (("AUC .99", 0.99),)),
     "generator_wins": (("auc",), (("a half", 0.5),)),
 }
+BY_GLIMPSES = ("undertrained", "oscillating", "late_collapse")
 LINEAR = ("generator_wins",)
 NAMES = {
     "d_loss": "D's loss",
@@ -83,7 +84,8 @@ def _looked(lane: Lane, standards: Standards, word: str) -> tuple[list[Curve], l
     looks = [look for look in lane.quality if look.distance is not None and look.distance > 0]
     steps = np.array([look.step for look in looks])
     curves = [Curve("distance over a good one", steps, np.array([look.distance for look in looks]) / standards.good)]
-    if word == "undertrained" and standards.floor_gap:
-        gaps = np.array([look.gap if look.gap is not None else np.nan for look in looks])
-        curves.append(Curve("samples' gap to the data over real items'", steps, gaps / standards.floor_gap))
+    seen = [(one.step, one.energy) for one in lane.glimpses if one.energy is not None]
+    if word in BY_GLIMPSES and seen and seen[0][1] > 0:
+        at, energies = (np.array(column) for column in zip(*seen, strict=True))
+        curves.append(Curve("energy distance of the glimpses over the first one's", at, np.abs(energies) / seen[0][1]))
     return curves, [("good", 1.0)], True

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from stages.measure.facts import Fact, SnapshotQuality
-from stages.measure.restoration import TARGETS, Stream, back, better, enough, goals, healthy, restored
+from stages.measure.restoration import TARGETS, Stream, back, better, enough, goals, restored
 from stages.measure.verdict_rules import HEALTHY, RULES, SEVERITY
+from stages.measure.verdicts import healthy
 
 BOTH, ONLY_BACK, ONLY_BETTER, NEITHER = Stream(True, True), Stream(True, False), Stream(False, True), Stream(False, False)
 
