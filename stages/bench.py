@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from stages.benchmark.against import plain
 from stages.benchmark.machine import described, machine, using_threads
 from stages.benchmark.overhead import overhead
+from stages.benchmark.step import scaling, step
 from stages.benchmark.tables import Section, markdown, write_between
 from stages.errors import SeesawError
 from stages.store import processes
@@ -16,7 +18,10 @@ from stages.store.files import write_json
 
 SECTIONS: dict[str, Callable[[float, str], Section]] = {
     "machine": machine,
+    "step": step,
+    "scaling": scaling,
     "overhead": overhead,
+    "plain": plain,
 }
 
 

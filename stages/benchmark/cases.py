@@ -53,9 +53,10 @@ def variant(network: str, penalty: str) -> Variant:
     )
 
 
-def game(case: Case) -> Game:
+def game(case: Case, dtype: torch.dtype = torch.float32) -> Game:
     """The game, before its first step; lane seeds from 0."""
-    return Game(variant(case.network, case.penalty), case.shape, LATENT, case.batch, STEPS, list(range(case.lanes)), device=case.device)
+    seeds = list(range(case.lanes))
+    return Game(variant(case.network, case.penalty), case.shape, LATENT, case.batch, STEPS, seeds, dtype, case.device)
 
 
 def items(case: Case) -> Tensor:

@@ -56,6 +56,18 @@ def _limits(device: str, threads: int | None, seconds: float) -> dict[str, Any]:
     }
 
 
+def product_speed(device: str, seconds: float) -> float:
+    """GFLOP/s of the matrix product with the threads that torch now has: what shares of the limit are shares of."""
+    left, right = (torch.randn(SIDE, SIDE, device=device) for _ in range(2))
+    out = torch.empty_like(left)
+
+    def product() -> None:
+        torch.mm(left, right, out=out)
+        wait(device)
+
+    return 2 * SIDE**3 / timing.in_turn({"product": product}, seconds)["product"].median / 1e9
+
+
 @contextmanager
 def using_threads(count: int) -> Iterator[None]:
     """Inside, torch computes with so many threads."""

@@ -81,9 +81,19 @@ def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None
             process.wait()
 
 
+def worker_environment() -> dict[str, str]:
+    """This process's, with one thread, this code, and an allocator (glibc's) that keeps what is freed.
+
+    A step frees and takes the same megabytes again; faulting every page in anew was measured at 4 to 8% of its time. What the caller's
+    environment says about the allocator stands.
+    """
+    keeping = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+    return {**keeping, **os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": _code_path()}
+
+
 def _start(module: str, job: Path) -> subprocess.Popen[bytes]:
     """A group of its own: Ctrl-C on a terminal reaches a whole group, and with the signal passed on it would be the second one here."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": _code_path()}
+    environment = worker_environment()
     command = [sys.executable, "-m", module, str(job)]
     with (job.parent / "stderr.txt").open("wb") as errors:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, process_group=0)

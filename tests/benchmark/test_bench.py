@@ -3,15 +3,23 @@
 import pytest
 
 from stages import bench
-from stages.benchmark import cases, overhead, tables, timing
+from stages.benchmark import against, cases, machine, overhead, step, tables, timing
 from stages.errors import SeesawError
+from stages.store import processes
 
 
 @pytest.fixture
 def small(monkeypatch):
     """One small game in place of all."""
     monkeypatch.setattr(overhead, "SHAPES", ((1, 8, 8),))
-    monkeypatch.setattr(cases, "PENALTIES", {"r1": {"weight": 1.0}})
+    for name, value in {"SHAPES": ((1, 8, 8),), "SEEDS": 2, "GROUP": 2, "WORKERS": 1}.items():
+        monkeypatch.setattr(against, name, value)
+    monkeypatch.setattr(cases, "SHAPES", {"dcgan": (1, 8, 8), "mlp": (2,)})
+    monkeypatch.setattr(cases, "PENALTIES", {"none": {}})
+    monkeypatch.setattr(step, "LANES", (1, 3))
+    monkeypatch.setattr(step, "SCALES", {"batch": [{"batch": 4}, {"batch": 8}], "items": [{"items": 50, "shape": (1, 8, 8)}]})
+    monkeypatch.setattr(machine, "SIDE", 64)
+    monkeypatch.setattr(machine, "COPIED", 4096)
 
 
 def rows(section):
@@ -33,6 +41,47 @@ def test_overheads_are_shares_of_a_run(small):
     assert found["tier 1"]["times"] == 101
     assert found["tier 2"]["times"] == 4
     assert found["live tracking"]["share"] is None
+
+
+def test_the_limit_is_measured_with_one_thread_and_with_all(small):
+    one, every, gpu = rows("machine")
+    assert (one["threads"], every["threads"]) == (1, machine.processors())
+    assert min(one["GFLOP/s"], one["GB/s"], every["GFLOP/s"], every["GB/s"]) > 0
+    assert gpu["GFLOP/s"] is None
+
+
+def test_a_step_is_timed_for_every_network_penalty_and_number_of_lanes(small):
+    *found, gpu = rows("step")
+    assert [(row["game"], row["lanes"]) for row in found] == [(name, n) for name in ("dcgan 1x8x8", "mlp 2") for n in (1, 3)]
+    for row in found:
+        assert row["ms a lane"] == pytest.approx(row["ms a step"] / row["lanes"])
+        assert row["images/s"] == pytest.approx(64 * 1000 / row["ms a lane"])
+        assert row["GFLOP/s"] == pytest.approx(row["MFLOP a lane"] / row["ms a lane"])
+        assert row["of the limit"] > 0
+    assert found[0]["MFLOP a lane"] == found[1]["MFLOP a lane"] > 0
+    assert "ms a step" not in gpu
+
+
+def test_scaling_counts_the_work(small):
+    found = rows("scaling")
+    assert [(row["what"], row["value"], row["work"]) for row in found] == [("batch", "4", 1.0), ("batch", "8", 2.0), ("items", "50", 1.0)]
+    assert found[0]["cost"] == found[2]["cost"] == 1.0
+
+
+def test_lanes_and_the_plain_loop_are_played_by_processes_of_their_own(small):
+    *found, gpu = rows("plain")
+    assert [row["form"] for row in found] == [against.LANES, against.DEFAULT, against.BEST]
+    assert found[0]["lanes are"] == "1.00x"
+    assert all(row["peak MiB"] > 100 and row["images/s"] > 0 for row in found)
+    assert "images/s" not in gpu
+
+
+def test_workers_keep_the_memory_that_a_step_frees(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    environment = processes.worker_environment()
+    assert environment["OMP_NUM_THREADS"] == "1"
+    assert int(environment["MALLOC_MMAP_THRESHOLD_"]) == 32 * 2**20  # glibc takes no more
+    assert environment["MALLOC_TRIM_THRESHOLD_"] == "1"  # what the caller says stands
 
 
 def test_what_is_timed_in_turn_runs_in_turn():
