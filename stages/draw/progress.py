@@ -136,7 +136,7 @@ def _of(lanes: Mapping[str, Sequence[Any]], lane: int) -> dict[str, Any]:
 
 def is_terminal(out: TextIO) -> bool:
     """Whether a table can be redrawn there: a terminal that moves its cursor, and no CI job."""
-    return out.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return out.isatty() and os.environ.get("TERM") != "dumb" and os.environ.get("CI", "") in ("", "0", "false")
 
 
 def worry(alive: bool, recent: Sequence[Mapping[str, float | None]]) -> str:

@@ -149,8 +149,9 @@ class Past:
 
     def notes(self) -> list[str]:
         """What could not be shown."""
-        gone = [f"gone from the cache (`dvc fetch --all-commits` brings back what a remote holds): {', '.join(self.gone)}"]
-        return (gone if self.gone else []) + ([f"of another version, left out: {', '.join(self.unreadable)}"] if self.unreadable else [])
+        lost = "gone from the cache (`dvc fetch --all-commits` brings back what a remote holds):"
+        told = ((lost, self.gone), ("of another version, left out:", self.unreadable))
+        return ["\n  ".join([title, *names]) for title, names in told if names]
 
 
 def read_past(root: Path, present: Sequence[Result], folder: Path) -> Past:

@@ -59,8 +59,9 @@ def best_first(primary: str) -> dict[str, Any]:
 
 
 def table(columns: Sequence[str]) -> dict[str, Any]:
-    """Columns in that order, the verdict wide enough to be read."""
-    return {"selectedColumns": list(columns), "columnOrder": list(columns), "columnWidths": {"tags.`verdict`": 160}}
+    """Columns in that order, the verdict wide enough to be read; every run drawn (MLflow hides all but ten, and the worst stand last)."""
+    shown = {"runsHiddenMode": "SHOW_ALL"}
+    return shown | {"selectedColumns": list(columns), "columnOrder": list(columns), "columnWidths": {"tags.`verdict`": 160}}
 
 
 def charts(sections: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_results_of_another_version_are_named_and_left_out(root: Path) -> None:
         synthetic.write_variant(root, variant, verdict, SHAPE, salt=1)
     commit(root)
     (note,) = [note for note in node.sync(root, all_revs=True).notes if "version" in note]
-    assert note.startswith("of another version, left out: hinge at ")
+    assert note.startswith("of another version, left out:\n  hinge at ")
     assert "wgan_free, bbbbbbbbb (KeyError: 'cost')" in note
     assert not {"a" * 64, "b" * 64} & set(ids(root))
 
