@@ -240,7 +240,7 @@ def _checkpoint(folder: Path, kill: Kill, whole: Template, process: subprocess.P
         known = sorted((one.pid for one in living(folder)), reverse=True)  # workers first
         places = list(_groups(folder))
         for _ in range(300):
-            if any(entry.name.startswith(".state-") for place in places for entry in os.scandir(place)):
+            if any(name.startswith(".state-") for place in places for name in os.listdir(place)):
                 for pid in known:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
