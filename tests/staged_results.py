@@ -7,7 +7,7 @@ f(z) = w · [relu(kz + 1), relu(kz − 1), relu(z), relu(−z)] + b, which can b
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import torch
 
 from stages.evaluate import evaluate
 from stages.game import build, spec
+from stages.game.game import Game
+from stages.game.loop import play_turn
 from stages.prepare import prepare
 from stages.store import arrays, layout, snapshots
 from stages.store.config import Config, parse
@@ -58,8 +60,27 @@ def weights(scale: float, step: bool = False) -> dict[str, torch.Tensor]:
     return {"hidden.0.weight": inputs, "hidden.0.bias": bias, "out.weight": out, "out.bias": shift}
 
 
-def result(root: Path, variant: str, scales: Sequence[float | None], verdict: str = "healthy", step: bool = False) -> str:
-    """A finished run of lanes with those scales (None: a lane that died), its real scores, a diagnosis; its fingerprint."""
+def trained(root: Path, steps: Sequence[int]) -> list[Mapping[str, torch.Tensor]]:
+    """Snapshots of one real game of three lanes on the data, after so many turns each."""
+    variant = config().variant("first")
+    variant = dataclasses.replace(variant, rules=dataclasses.replace(variant.rules, generator_lr=5e-3, discriminator_lr=5e-3))
+    items, found = torch.from_numpy(np.array(arrays.part("train", root))), []
+    game = Game(variant, (2,), 2, 64, max(steps), [0, 1, 2], torch.float32)
+    for turn in range(1, max(steps) + 1):
+        play_turn(game, lambda indices: items[indices], len(items))
+        found += [game.snapshot()] if turn in steps else []
+    return found
+
+
+def result(
+    root: Path,
+    variant: str,
+    scales: Sequence[float | None],
+    verdict: str = "healthy",
+    step: bool = False,
+    players: Mapping[str, torch.Tensor] | None = None,
+) -> str:
+    """A finished run of lanes with those scales (None: a lane that died) or players, its real scores, a diagnosis; its fingerprint."""
     made, card, seeds = config(len(scales)), arrays.read_card(root), list(range(len(scales)))
     fingerprint = (variant.encode().hex() + f"{hash((tuple(scales), step)) & 0xFFFFFFFF:x}").ljust(64, "0")
     run = {
@@ -80,9 +101,8 @@ def result(root: Path, variant: str, scales: Sequence[float | None], verdict: st
     player = spec.Player(**run["config"]["discriminator"])
     critic = build.discriminator(player, (2,), seeds, build.catalogue_part("constraint", spec.Part("none", {}))).state_dict()
     roles = {"generator": lanes, "ema": lanes, "discriminator": critic}
-    snapshots.write(
-        root / layout.snapshot(variant, 20), {f"{role}/{key}": value for role, of in roles.items() for key, value in of.items()}
-    )
+    tensors = {f"{role}/{key}": value for role, of in roles.items() for key, value in of.items()}
+    snapshots.write(root / layout.snapshot(variant, 20), tensors if players is None else players)
     write_json(root / layout.run(variant), run)
     evaluate(made, variant, root)
     write_json(root / layout.diagnostics(variant), {"variant": variant, "fingerprint": fingerprint, "verdict": verdict})

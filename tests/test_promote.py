@@ -10,7 +10,6 @@ import staged_results as staged
 import torch
 
 from stages import promote as node
-from stages import sync
 from stages.errors import SeesawError
 from stages.store import champion, deployable, layout, tracking, tracking_registry
 from stages.store.files import read_json
@@ -112,6 +111,19 @@ def test_the_same_and_a_worse_challenger_are_not(root: Path) -> None:
         assert (decision.outcome, decision.code) == ("kept", 10)
         assert "min_effect" in decision.reason
     assert files(root) == before
+
+
+def test_the_same_game_with_fewer_steps_is_not_promoted(root: Path) -> None:
+    """Generators that were really trained: 40 turns against 300 of the same games."""
+    few, many = staged.trained(root, (40, 300))
+    staged.result(root, "first", FAIR, players=many)
+    staged.rank(root, "first")
+    assert node.promote(staged.config(floor_factor=1e6), root).outcome == "promoted"
+    staged.result(root, "second", POOR, players=few)
+    staged.rank(root, "second")
+    decision = node.promote(CONFIG, root)
+    assert decision.outcome == "kept"
+    assert "min_effect" in decision.reason
 
 
 def test_a_regression_in_recall_is_stopped_by_the_guard(root: Path) -> None:
@@ -276,6 +288,3 @@ class TestRegistry:
         assert "champion.json is right all the same" in line
         assert "\n" not in line
         assert files(held) == before
-
-    def test_sync_asks_for_the_same_projection(self) -> None:
-        assert "tracking_registry.project" in Path(str(sync.__file__)).read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ train:
   snapshots: 1
   generator: {network: auto, width: 8, depth: 1, activation: relu, normalisation: none}
   discriminator: {network: auto, width: 8, depth: 1, activation: leaky_relu, normalisation: none}
-evaluate: {samples: 32, draws: 2}
+evaluate: {features: auto, trust: false, samples: 32, draws: 2}
 diagnose: {samples: 32}
 compare: {baseline: hinge, primary: frechet}
 report: {title: Tiny}
@@ -96,7 +96,7 @@ def test_a_second_clone_restores_everything_and_trains_nothing(world: Path) -> N
     assert "Running stage" not in lines
     assert lines.count("gate=nothing") == 1
     assert "created 3, replaced 0" in lines  # two variants and their comparison
-    assert "models:/seesaw@champion is version 1" in lines
+    assert lines.count("models:/seesaw@champion is version 1") == 2  # sync brought it about, the gate found it so
     assert "propose  nothing changed" in lines
     assert projects.digests(second) == projects.digests(world / "first")
     assert "gate=nothing" in page.read_text()
@@ -122,7 +122,7 @@ def test_one_variants_parameter_trains_that_variant_and_the_job_proposes_what_ca
     assert {name.split("/")[0] for name in names} <= {"dvc.lock", "champion.json", "champion"}
     again = projects.seesaw(second, "retrain", expect=None, CI="true", **PERSON).stdout
     assert trained(again) == set()
-    assert f"branch {branch} proposes them already" in again or f"branch {branch} is pushed" not in again
+    assert f"branch {branch.rstrip(';')} proposes them already" in again
 
 
 def test_new_data_train_every_variant_once_and_without_a_remote_it_says_so(world: Path) -> None:
