@@ -74,6 +74,7 @@ RULES = (
                 Condition("near_stretch", "above", 0.18, 0.02),
                 Condition("energy_relapse", "above", 3.0, 0.3),
                 Condition("late_energy", "above", 0.4, 0.04),
+                Condition("final_over_best", "above", 2.0, 0.2),
                 Condition("best_over_good", "below", 2.0, 0.2),
             ),
         ),

@@ -115,7 +115,7 @@ def passage(content: Mapping[str, Any]) -> str:
 def _sentence(split: str, found: Mapping[str, Any]) -> str:
     value, low, high = found["accuracy"]
     name = {
-        "report": "Reported games (see below for what was changed after their first, blind judgement)",
+        "report": "Fresh games (see below for what was changed after ten of them had been judged)",
         "tune": "Games that thresholds were set on",
     }[split]
     right, sure = found["without_doubt"]
