@@ -169,7 +169,7 @@ def _spread(data: Tensor) -> Tensor:
 
 def _seen(turn: Turn, game: Game) -> dict[str, Any]:
     """What the live line shows: medians over the lanes that live."""
-    live = game.alive
+    live = game.alive.cpu()
     pick = (lambda values: float(values.cpu()[live].median())) if bool(live.any()) else (lambda values: float("nan"))
     return {"d_loss": pick(turn.discriminator.loss), "g_loss": pick(turn.generator.loss), "alive": int(live.sum())}
 
