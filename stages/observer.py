@@ -146,7 +146,7 @@ class Observer:
         if all(bool(move.gradient.sum().isfinite()) for _, _, move in moves):  # a sum that overflowed only costs the closer look
             return {}
         found = {short: measures.non_finite(player.split(move.gradient)) for short, player, move in moves}
-        if not any(bool(counts[0].cpu()[alive].any()) for counts in found.values()):
+        if not any(bool(counts[0][alive].any()) for counts in found.values()):
             return {}
         return {
             "incidents": {key: value for short, player, _ in moves for key, value in _by_layer(f"{short}_non_finite", player, found[short])}

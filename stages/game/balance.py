@@ -17,7 +17,7 @@ class Balance(Protocol):
         ...
 
     def moving(self, lanes: Tensor) -> Tensor:
-        """Of these lanes `[L]` (bool, on the CPU), those whose D moves now."""
+        """Of these lanes `[L]` (bool), those whose D moves now."""
         ...
 
 
@@ -57,7 +57,7 @@ class Adaptive:
         self.state["auc"].mul_(self.memory).add_((1 - self.memory) * auc)
 
     def moving(self, lanes: Tensor) -> Tensor:
-        return lanes & (self.state["auc"] <= self.threshold).to(lanes.device)
+        return lanes & (self.state["auc"] <= self.threshold)
 
 
 def balance(like: Tensor, lanes: int, rules: Rules) -> Balance:

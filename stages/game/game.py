@@ -56,8 +56,8 @@ class Game:
         self.penalty_state: Mapping[str, Tensor] = {
             name: torch.full((len(seeds),), value, dtype=dtype, device=device) for name, value in self.objective.penalty.state.items()
         }
-        self.alive = torch.ones(len(seeds), dtype=torch.bool)
-        self.died_at = torch.zeros(len(seeds), dtype=torch.int64)
+        self.alive = torch.ones(len(seeds), dtype=torch.bool, device=device)
+        self.died_at = torch.zeros(len(seeds), dtype=torch.int64, device=device)
         self.step = 0
         self.critic_step = 0
 

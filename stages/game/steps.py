@@ -160,13 +160,13 @@ def apply_generator(game: Game, move: Move) -> None:
 
 def _only(lanes: Tensor, step: Tensor, lane_mask: Callable[[Tensor], Tensor]) -> Tensor:
     """The step of these lanes, zero for the others."""
-    if bool(lanes.all()):
+    if lanes.device.type == "cpu" and bool(lanes.all()):  # elsewhere asking would make the host wait for the device
         return step
-    return torch.where(lane_mask(lanes.to(step.device)), step, torch.zeros_like(step))
+    return torch.where(lane_mask(lanes), step, torch.zeros_like(step))
 
 
 def note_finite(game: Game, *moves: Move) -> None:
     """Lanes whose losses are not finite die at this step; called before their weights move."""
-    finite = torch.stack([move.loss + move.penalty for move in moves]).isfinite().all(0).cpu()
-    game.died_at[game.alive & ~finite] = game.step + 1
+    finite = torch.stack([move.loss + move.penalty for move in moves]).isfinite().all(0)
+    game.died_at.masked_fill_(game.alive & ~finite, game.step + 1)
     game.alive &= finite
