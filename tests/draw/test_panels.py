@@ -22,12 +22,14 @@ def diagnosis(**changes):
     own = [{"step": s, "auc": [0.5, 0.9], "generator": [None, 1.0]} for s in (0, 1)]
     lanes = [[0.4, 1.0], [None, None]]
     heat = {"steps": [1, 100], "layers": ["a.weight", "b.weight"], "values": [[1.0, None], [0.1, 10.0]]}
-    course = {key: [0.5, None] for key in ("auc", "saturation", "sample_movement", "g_root_over_epsilon", "g_update_ratio")}
+    course = {key: [0.5, None] for key in ("auc", "g_loss", "saturation", "sample_movement", "g_root_over_epsilon", "g_update_ratio")}
     legs = {key: [0.1, None] for key in ("g_own_change", "g_cross_change", "g_drive", "g_turn_cosine", "g_snr", "d_dead_units")}
     whole = {
+        "verdict": "late_collapse",
         "story": {
             "steps": [1, 100],
             **course,
+            "quality": {"steps": [0, 100], "distance": [60.0, None], "floor": 2.0},
             "layers": {"g_gradient_norm": heat, "d_gradient_norm": heat},
             "probes": {"steps": [2, 100], **legs},
         },
@@ -74,7 +76,8 @@ def test_without_results_no_figure_is_written(tmp_path):
 
 
 def test_the_page_shows_every_figure_and_each_is_small():
-    page = (figures.FOLDER.parent / "diagnostics.md").read_text(encoding="utf-8")
+    pages = (figures.FOLDER.parent / "diagnostics.md", figures.FOLDER.parent.parent / "README.md")
+    page = "".join(each.read_text(encoding="utf-8") for each in pages)
     for name in figures.FIGURES:
         assert f"figures/diagnostics-{name}.png" in page
         assert (figures.FOLDER / f"diagnostics-{name}.png").stat().st_size < 60_000
