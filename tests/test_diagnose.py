@@ -15,6 +15,7 @@ from stages.errors import SeesawError
 from stages.game import restore
 from stages.game.fork import continuation
 from stages.game.game import Game
+from stages.game.glimpses import Glimpses, looks
 from stages.game.loop import play_turn
 from stages.prepare import prepare
 from stages.store import arrays, layout, records, snapshots
@@ -62,12 +63,17 @@ def train(root: Path, name: str, statuses=None, **filled) -> None:
     items = torch.from_numpy(arrays.to_model_scale(np.array(arrays.part("train", root))))
     game = Game(own, tuple(card["shape"]), config.train.latent, config.train.batch, steps, seeds)
     at = [round(steps * i / 5) for i in range(6)]
+    glimpses, seen = Glimpses(game, card["kind"] == "image"), []
     for step in range(steps + 1):
         if step in at:
             snapshots.write(root / layout.snapshot(name, step), game.snapshot())
             snapshots.write(root / layout.continuation(name, step), continuation(game))
+        if step in looks(steps):
+            seen.append(glimpses.take(game))
         if step < steps:
             play_turn(game, lambda indices: items[indices], len(items))
+    joined = {key: torch.stack([look[key] for look in seen], 1) for key in seen[0]}
+    snapshots.write(root / layout.glimpses(name), {"steps": torch.tensor(looks(steps)), **joined})
     recorded = np.arange(10, steps + 1, 10)
     values = np.ones((len(recorded), len(COLUMNS), 2))
     for measure, number in filled.items():
