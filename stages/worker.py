@@ -104,7 +104,7 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
     saved_at = said_at = time.monotonic()
     if game.step == 0:
         _keep(game, checkpoints)
-        snapshots.write(checkpoints.glimpse(0), glimpses.take(game))
+        snapshots.seal(checkpoints.glimpse(0), glimpses.take(game))
     while game.step < job.steps and not (observer.may_pause and stop()):
         turn, rows = observer.play()
         for table, row in rows.items():
@@ -112,7 +112,7 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
         if game.step in job.snapshots:
             _keep(game, checkpoints)
         if game.step in watched:
-            snapshots.write(checkpoints.glimpse(game.step), glimpses.take(game))
+            snapshots.seal(checkpoints.glimpse(game.step), glimpses.take(game))
         now = time.monotonic()
         if now - saved_at > CHECKPOINT_SECONDS and observer.may_pause:
             checkpoints.save(game.step, _arrays(game), recorder.take())
