@@ -17,6 +17,7 @@ PAGES = ["README.md", "README.zh.md", "CONTRIBUTING.md", *sorted(f"docs/{path.na
 PROGRAMS = ("make", "dvc", "seesaw", "python", "source", "cp", "git", "pip", "PIP_EXTRA_INDEX_URL", "SEESAW_DEVICE")
 OVERRIDES = "tests/test_docs.py::test_every_experiment_of_the_docs_is_a_valid_one"
 SHELL = "of the shell, not of this project"
+DVCS_OWN = "dvc's own, named for orientation"
 SET_UP = "downloads packages: run by hand on a fresh clone before a release, and by CI"
 WHERE: dict[str, str] = {
     "make run": SET_UP,
@@ -55,6 +56,41 @@ WHERE: dict[str, str] = {
     "seesaw compare --aa 100": "tests/test_calibrate.py::test_scores_do_not_depend_on_the_processes",
     "seesaw compare --aa 400": "tests/test_calibrate.py::test_scores_do_not_depend_on_the_processes",
     "seesaw doctor": "tests/test_doctor.py::test_a_good_checkout_has_no_grave_finding",
+    "make retrain": "tests/test_retrain.py::test_make_retrain_succeeds_on_every_outcome_of_the_gate",
+    "seesaw retrain": "tests/test_retrain.py::test_a_second_clone_restores_everything_and_trains_nothing",
+    "seesaw promote": "tests/test_promote.py::test_a_better_challenger_is_promoted_and_its_rise_is_written_down",
+    "seesaw rollback": "tests/test_promote.py::test_rollback_restores_the_previous_entry_and_the_fallen_one_stays_out",
+    "seesaw sample -n 64 -o grid.png": "tests/test_export.py::test_samples_are_a_picture_or_an_array_and_the_seed_decides",
+    "seesaw export r3 --format pt2": "tests/test_export.py::test_the_exported_program_equals_the_generator",
+    "seesaw export champion --format pt2": "tests/test_export.py::test_the_exported_program_equals_the_generator",
+    "seesaw export champion --format pt2 -o generator.pt2": "tests/test_export.py::test_the_exported_program_equals_the_generator",
+    "seesaw run --live": "tests/test_run.py::test_a_training_is_seen_in_a_real_server_while_it_lasts_and_ends_as_partial_when_stopped",
+    "seesaw run --quiet": "tests/test_run.py::test_with_nothing_to_do_no_stage_is_called",
+    "seesaw run -j": "a word of an option; see seesaw run -j 2",
+    "seesaw run -j 2": "tests/test_run.py::test_everything_is_made_and_dvc_has_nothing_to_do",
+    "seesaw run -j N": "tests/test_run.py::test_everything_is_made_and_dvc_has_nothing_to_do",
+    "seesaw sync --all-revs": "tests/test_run.py::test_what_dvc_recorded_is_shown_from_its_cache",
+    "seesaw sync --verify": "tests/test_sync.py::test_verify_mends_a_point_a_child_and_an_image",
+    "seesaw bench": "tests/benchmark/test_bench.py",
+    "seesaw check": "tests/test_docs.py::test_what_the_readme_runs",
+    "seesaw train": "tests/test_docs.py::test_what_the_readme_runs",
+    "dvc add": DVCS_OWN,
+    "dvc fetch --all-commits": DVCS_OWN,
+    "dvc gc": DVCS_OWN,
+    "dvc import": DVCS_OWN,
+    "dvc import-url": DVCS_OWN,
+    "dvc remote add -d storage s3://…": DVCS_OWN,
+    "dvc status": DVCS_OWN,
+    "dvc update": DVCS_OWN,
+    "dvc pull --run-cache": "tests/test_retrain.py::test_a_second_clone_restores_everything_and_trains_nothing",
+    "dvc push --run-cache": "tests/test_retrain.py::test_a_failed_run_is_pushed_and_reported",
+    "dvc --wait-for-lock repro -s STAGE": "tests/test_parallel.py",
+    "git checkout COMMIT champion.json champion": "git's own",
+    "pip install dvc-s3": SET_UP,
+    "python -m stages.published non_saturating ns_r1": "tests/test_documented_commands.py",
+    "python -m stages.published non_saturating r3": "tests/test_documented_commands.py",
+    "python -m stages.published ns_r1": "tests/test_documented_commands.py",
+    "python -m tests.survival --kills 100 --seed 0": "an hour; tests/survival/test_kills.py is its short form",
     "python -m stages.conventions": "tests/test_conventions.py::test_page_is_current",
     "python -m stages.figures [FOLDER]": "draws docs/figures from two trainings of minutes",
     "python -m stages.theory": "tests/game/test_theory.py",
@@ -90,7 +126,8 @@ def test_the_named_test_exists_and_speaks_of_the_command(command):
     source = (ROOT / path).read_text(encoding="utf-8")
     defined = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
     assert not name or name in defined
-    word = command.split()[-1] if command.startswith("python -m") else command.split()[1]
+    words = command.split()
+    word = words[2] if command.startswith("python -m") else words[2] if words[1].startswith("--") else words[1]
     assert word.rpartition(".")[2] in source
 
 
