@@ -91,7 +91,7 @@ def test_no_reported_game_is_one_that_thresholds_were_set_on():
     games = staged_games().values()
     tuned = {game.digest for game in games if game.split == "tune"}
     assert not tuned & {game.digest for game in games if game.split == "report"}
-    # other initial weights and batches than the games of the beginning (ten that were judged before rules were changed have seeds of the report)
+    # seeds of lanes are others than those of the first games (the ten judged before the rules were changed share theirs with the report)
     assert 0 not in {game.config.train.first_seed for game in games if game.split == "report"}
 
 
