@@ -29,7 +29,7 @@ types: $(BIN)/.test
 	@mypy
 
 tests: $(BIN)/.test
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest --numprocesses auto --dist loadscope
 
 clean:  ## remove the environment and the work in progress (never results, never MLflow's runs)
 	rm -rf $(VENV) .seesaw/scratch .seesaw/side .seesaw/tune .seesaw/logs .pytest_cache .mypy_cache .ruff_cache
