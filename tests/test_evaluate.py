@@ -303,7 +303,8 @@ class TestPrograms:
         (foreign / layout.PREPARED).mkdir()
         for name in arrays.PARTS:
             np.save(foreign / layout.PREPARED / f"{name}.npy", np.array(arrays.part(name, digits)))
-        write_json(foreign / layout.CARD, {**card, "features": {"name": "file", "digest": None}})
+        described = {"features": {"name": "file", "digest": None}, "digest": arrays.digest(foreign / layout.PREPARED)}
+        write_json(foreign / layout.CARD, {**card, **described})
         scored = node.score_samples(config, np.array(arrays.part("validation", digits)), foreign)
         assert len(scored["features"]["digest"]) == 64
         assert scored["scores"]["frechet"]["value"] > 0.0
