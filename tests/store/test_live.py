@@ -1,10 +1,12 @@
 """The live view: what it sends, what it costs when its server fails, and what sync makes of it."""
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,15 +168,38 @@ def test_a_server_that_fails_costs_nothing_but_the_view(root: Path, fault: str, 
             for group in range(2):
                 take(group, {"event": "saved", "step": 25})
             (process,) = family()
-            deadline = time.monotonic() + 120
-            while not server.seen:
-                assert time.monotonic() < deadline, (place / "live.log").read_text()
-                time.sleep(0.05)
+            await_that(lambda: bool(server.seen), place)
             for step in range(26, 20_026):  # far more notices than the pipe holds
                 take(0, {"event": "saved", "step": step})
             assert process.is_running()
         assert family() == []
         assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_server_that_dies_in_the_middle_of_a_call_costs_nothing_but_the_view(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the first call and never answers it; from then on nobody listens. The process says so, and waits for the next try."""
+    place, job = in_training(root)
+    with contextlib.ExitStack() as alive:
+        server = alive.enter_context(faulty.server(lambda number: "hang"))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+        with feed.following(place, job) as take:
+            for group in range(2):
+                take(group, {"event": "saved", "step": 25})
+            (process,) = family()
+            await_that(lambda: bool(server.seen), place)
+            alive.close()
+            await_that(lambda: "not sent, tried again" in (place / "live.log").read_text(), place)
+            take(0, {"event": "saved", "step": 40})
+            assert process.is_running()
+        assert family() == []
+
+
+def await_that(true: Callable[[], bool], place: Path) -> None:
+    """Fails with what the process said when it does not come true."""
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline, (place / "live.log").read_text()
+        time.sleep(0.05)
 
 
 def test_a_server_that_comes_back_is_sent_everything(root: Path) -> None:
