@@ -88,7 +88,7 @@ WHERE: dict[str, str] = {
     "git checkout COMMIT champion.json champion": "git's own",
     "pip install dvc-s3": SET_UP,
     "python -m stages.published non_saturating ns_r1": "tests/test_documented_commands.py",
-    "python -m stages.published non_saturating r3": "tests/test_documented_commands.py",
+    "python -m stages.published non_saturating ns_r1 r3": "tests/test_documented_commands.py",
     "python -m stages.published ns_r1": "tests/test_documented_commands.py",
     "python -m tests.survival --kills 100 --seed 0": "an hour; tests/survival/test_kills.py is its short form",
     "python -m stages.conventions": "tests/test_conventions.py::test_page_is_current",
