@@ -72,6 +72,7 @@ WHERE: dict[str, str] = {
     "seesaw sync --all-revs": "tests/test_run.py::test_what_dvc_recorded_is_shown_from_its_cache",
     "seesaw sync --verify": "tests/test_sync.py::test_verify_mends_a_point_a_child_and_an_image",
     "seesaw bench": "tests/benchmark/test_bench.py",
+    "seesaw bench overhead": "tests/benchmark/test_bench.py",
     "seesaw check": "tests/test_docs.py::test_what_the_readme_runs",
     "seesaw train": "tests/test_docs.py::test_what_the_readme_runs",
     "dvc add": DVCS_OWN,
