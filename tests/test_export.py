@@ -139,6 +139,7 @@ def test_the_exported_program_equals_the_generator(project: Path, tmp_path: Path
             assert torch.equal(loaded(noise), own(noise[None])[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own, in its exporter
 def test_onnx_is_equal_too_or_says_what_is_missing(project: Path, tmp_path: Path) -> None:
     path = tmp_path / "generator.onnx"
     try:
