@@ -165,10 +165,7 @@ def test_a_server_that_fails_costs_nothing_but_the_view(root: Path, fault: str, 
     with faulty.server(lambda number: fault) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         with feed.following(place, job) as take:
-            for group in range(2):
-                take(group, {"event": "saved", "step": 25})
-            (process,) = family()
-            await_that(lambda: bool(server.seen), place)
+            process = calling(take, server, place)
             for step in range(26, 20_026):  # far more notices than the pipe holds
                 take(0, {"event": "saved", "step": step})
             assert process.is_running()
@@ -183,15 +180,21 @@ def test_a_server_that_dies_in_the_middle_of_a_call_costs_nothing_but_the_view(r
         server = alive.enter_context(faulty.server(lambda number: "hang"))
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         with feed.following(place, job) as take:
-            for group in range(2):
-                take(group, {"event": "saved", "step": 25})
-            (process,) = family()
-            await_that(lambda: bool(server.seen), place)
+            process = calling(take, server, place)
             alive.close()
             await_that(lambda: "not sent, tried again" in (place / "live.log").read_text(), place)
             take(0, {"event": "saved", "step": 40})
             assert process.is_running()
         assert family() == []
+
+
+def calling(take: Callable[[int, dict[str, Any]], None], server: faulty.Served, place: Path) -> psutil.Process:
+    """The live view's process, once both groups have saved and its first call has reached the server."""
+    for group in range(2):
+        take(group, {"event": "saved", "step": 25})
+    (process,) = family()
+    await_that(lambda: bool(server.seen), place)
+    return process
 
 
 def await_that(true: Callable[[], bool], place: Path) -> None:
