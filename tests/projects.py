@@ -59,7 +59,7 @@ def git(folder: Path, *words: str) -> str:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """One thread, this interpreter first on PATH, no MLflow server of the caller's."""
+    """One thread, this interpreter first on PATH, no MLflow server of the caller's (conftest.py forgets the caller's CI service)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "SEESAW_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**kept, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **more}
