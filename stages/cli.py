@@ -49,16 +49,19 @@ def main() -> None:
 
 
 def _begin() -> "tuple[Config, Path]":
-    """The configuration and the project's root; under dvc this process ends when dvc does."""
+    """The configuration and the project's root; under dvc this process ends when dvc does, and a guardian looks after what dvc leaves."""
     import os
 
+    from stages.store import guardian
     from stages.store.config import read_config
     from stages.store.parent import die_with_parent
     from stages.store.places import project_root
 
+    root = project_root()
     if "DVC_STAGE" in os.environ:
         die_with_parent(int(os.environ.get("SEESAW_PARENT", "0")) or None)
-    root = project_root()
+        if "SEESAW_PARENT" not in os.environ:  # else no dvc runs it
+            guardian.stand_by(root)
     return read_config(root / "params.yaml"), root
 
 
@@ -278,12 +281,12 @@ def bench(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(mend: Annotated[bool, typer.Option("--mend", help="first mend what a killed dvc left cut off")] = False) -> None:
     """What is wrong with this checkout, and the command that mends it."""
     from stages import doctor as node
 
     _, root = _begin()
-    sys.exit(node.doctor(root))
+    sys.exit(node.doctor(root, mend))
 
 
 if __name__ == "__main__":

@@ -12,18 +12,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from stages.errors import SeesawError
-from stages.store import arrays, layout, places, scratch
-from stages.store.config import read_config, read_yaml
+from stages.store import arrays, layout, mending, places, scratch
+from stages.store.config import read_config
 from stages.store.files import read_json_or
 
 LITTLE_SPACE, NO_SPACE = 1 << 30, 1 << 24
-RWLOCK = ".dvc/tmp/rwlock"
-RESTORED = "dvc repro    (results come back from dvc's cache of runs)"
+MEND = "seesaw doctor --mend"
 HALF = re.compile(r"^\..+\.\d+\.[a-z0-9_]{8}$")  # what files.replacing writes to
 
 
@@ -36,8 +34,10 @@ class Finding:
     grave: bool = False
 
 
-def doctor(root: Path) -> int:
-    """Print every finding; 1 when one is grave, else 0."""
+def doctor(root: Path, mend: bool = False) -> int:
+    """Print every finding; 1 when one is grave, else 0. With `mend`, what a killed dvc left cut off is mended first."""
+    for line in mending.mend(root) if mend else []:
+        print(f"mended   {line}")
     findings = [finding for look in LOOKS for finding in look(root)]
     for finding in findings:
         print(f"{'error  ' if finding.grave else 'warning'}  {finding.text}\n         -> {finding.remedy}")
@@ -134,27 +134,14 @@ def checkpoints(root: Path) -> Iterator[Finding]:
 
 def made(root: Path) -> Iterator[Finding]:
     """Outputs that are not what dvc.lock records of them, or a dvc.lock that was cut off: dvc does not write it in one piece."""
-    outs = _recorded(root)
-    if outs is None:
-        yield Finding("dvc.lock cannot be read: dvc was killed while it wrote it", f"rm dvc.lock && {RESTORED}", grave=True)
-    for out in outs or []:
+    lock = root / "dvc.lock"
+    recorded = mending.whole(lock.read_text(encoding="utf-8", errors="replace")) if lock.exists() else {"stages": {}}
+    if recorded is None:
+        yield Finding("dvc.lock cannot be read: dvc was killed while it wrote it", MEND, grave=True)
+    for out in [out for stage in (recorded or {"stages": {}})["stages"].values() for out in stage.get("outs", [])]:
         path = root / out["path"]
         if path.exists() and _md5(path) != out["md5"]:
             yield Finding(f"{out['path']} is not what dvc.lock records: it was changed, or damaged", f"dvc checkout --force {out['path']}")
-
-
-def _recorded(root: Path) -> list[dict[str, Any]] | None:
-    """The outputs of every stage in dvc.lock; None where it is no whole lock file."""
-    if not (root / "dvc.lock").exists():
-        return []
-    try:
-        lock = read_yaml(root / "dvc.lock", largest=1 << 26)
-        entries = [entry for stage in lock["stages"].values() for key in ("deps", "outs") for entry in stage.get(key, [])]
-        whole = all(isinstance(entry["path"], str) for entry in entries) and all("cmd" in stage for stage in lock["stages"].values())
-        outs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
-        return outs if whole and all(isinstance(out["md5"], str) for out in outs) else None
-    except (SeesawError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def _md5(path: Path) -> str:
@@ -169,11 +156,10 @@ def _md5(path: Path) -> str:
 def dvcs_own(root: Path) -> Iterator[Finding]:
     """What a kill in the middle of DVC's own writing leaves, and DVC does not mend."""
     lock = root / ".dvc" / "tmp" / "rwlock"
-    if lock.exists() and not isinstance(read_json_or(lock, None), dict):
-        yield Finding("dvc's list of who reads and writes is cut off: dvc was killed while it wrote it", f"rm {RWLOCK}", grave=True)
-    for path in sorted((root / ".dvc" / "cache" / "runs").glob("*/*")):
-        if path.is_dir() and not any(path.iterdir()):
-            yield Finding("dvc's cache of runs has an empty entry, on which dvc fails", f"rmdir {path.relative_to(root)}", grave=True)
+    if lock.exists() and mending.listed(lock) is None:
+        yield Finding("dvc's list of who reads and writes is cut off: dvc was killed while it wrote it", MEND, grave=True)
+    if mending.empty_runs(root):
+        yield Finding("dvc's cache of runs has an empty entry, on which dvc fails", MEND, grave=True)
 
 
 def half_written(root: Path) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stages.errors import SeesawError
 from stages.promote import Decision, promote
-from stages.run import reproduce
+from stages.run import mend, reproduce
 from stages.store import github, layout, versions
 from stages.store.config import Config
 
@@ -18,6 +18,7 @@ def retrain(config: Config, root: Path) -> Decision:
     """The job, each step's line printed as it is done; the gate's decision. SeesawError when a stage fails (what finished is pushed)."""
     remote = versions.has_dvc_remote(root)
     (root / layout.SUMMARY).unlink(missing_ok=True)  # an earlier job's
+    mend(root)
     restore(root, remote)
     try:
         reproduce(root, [])

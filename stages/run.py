@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import SeesawError
-from stages.store import layout, pipeline, processes
+from stages.store import layout, mending, pipeline, processes
 from stages.store.config import Config
 from stages.store.files import read_json
 
@@ -55,12 +55,19 @@ def make(root: Path, targets: Sequence[str], options: Options) -> list[str]:
     """`dvc repro TARGETS`, or stages side by side; what failed, in lines."""
     if options.jobs < 1:
         raise SeesawError(f"-j is {options.jobs}: a whole number above 0 is needed")
+    mend(root)
     if options.jobs > 1:
         from stages.parallel import side_by_side
 
         return side_by_side(root, targets, options.jobs, options.quiet)
     reproduce(root, targets, options)
     return []
+
+
+def mend(root: Path) -> None:
+    """What a killed dvc left cut off, on which the next one would fail; a line for each on standard error."""
+    for line in mending.mend(root):
+        print(f"mended   {line}", file=sys.stderr, flush=True)
 
 
 def reproduce(root: Path, targets: Sequence[str], options: Options = Options()) -> None:

@@ -155,9 +155,8 @@ def test_the_remedy_for_a_lock_file_that_was_cut_off_loses_nothing(copied):
     lock = copied / "dvc.lock"
     lock.write_bytes(lock.read_bytes()[:20])
     (found,) = doctor.made(copied)
-    assert found.grave
-    assert found.remedy.startswith("rm dvc.lock && dvc repro")
-    lock.unlink()
+    assert (found.grave, found.remedy) == (True, "seesaw doctor --mend")
+    assert "mended   dvc.lock was cut off" in projects.seesaw(copied, *found.remedy.split()[1:], expect=None).stdout
     said = projects.dvc(copied, "repro", "train@hinge").stdout
     assert "stages.cli train" not in said  # it came back from dvc's cache of runs
     assert projects.digests(copied) == before
@@ -166,12 +165,16 @@ def test_the_remedy_for_a_lock_file_that_was_cut_off_loses_nothing(copied):
 def test_dvcs_own_files_that_were_cut_off_are_named_and_the_remedy_mends_them(copied):
     (copied / ".dvc/tmp/rwlock").write_text('{"read": {')
     (found,) = doctor.dvcs_own(copied)
-    assert (found.grave, found.remedy) == (True, "rm .dvc/tmp/rwlock")
-    (copied / ".dvc/tmp/rwlock").unlink()
+    assert (found.grave, found.remedy) == (True, "seesaw doctor --mend")
+    assert "mended   dvc's list of readers and writers was cut off" in projects.seesaw(copied, "doctor", "--mend", expect=None).stdout
+    assert not list(doctor.dvcs_own(copied))
     empty = copied / ".dvc/cache/runs/ab" / ("ab" * 32)
     empty.mkdir(parents=True)
     (found,) = doctor.dvcs_own(copied)
-    assert (found.grave, found.remedy) == (True, f"rmdir .dvc/cache/runs/ab/{'ab' * 32}")
+    assert (found.grave, found.remedy) == (True, "seesaw doctor --mend")
+    projects.seesaw(copied, "doctor", "--mend", expect=None)
+    assert not empty.exists()
+    assert not list(doctor.dvcs_own(copied))
 
 
 @pytest.mark.parametrize("kind", ["state", "records", "snapshot"])

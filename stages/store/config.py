@@ -177,8 +177,14 @@ def read_yaml(path: Path, largest: int = LARGEST_FILE) -> Any:
 
 
 def read_lock(text: str) -> Any:
-    """A dvc.lock as plain values, by the fast loader where there is one: it was written by dvc, and may be large."""
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    """A dvc.lock as plain values, by the fast loader where there is one: it was written by dvc, and may be large.
+
+    SeesawError where it is no YAML: dvc was killed while it wrote it.
+    """
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SeesawError(f"dvc.lock is not readable YAML ({' '.join(str(error).split())}): seesaw doctor --mend") from None
 
 
 def read_config(path: Path = Path("params.yaml")) -> Config:

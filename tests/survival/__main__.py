@@ -63,7 +63,7 @@ def arguments() -> argparse.Namespace:
 def said(one: Outcome, number: int, seconds: float) -> None:
     """One line for one kill."""
     kill = one.kill
-    what = one.trouble or one.mended or ("survived" if one.landed else "too late")
+    what = one.trouble or one.mended or "; ".join(one.by_itself) or ("survived" if one.landed else "too late")
     print(f"{number:3d} {seconds:6.0f} s  {kill.node:15s} {kill.way:15s} at {kill.moment:.2f}  {what}", flush=True)
 
 
@@ -90,6 +90,7 @@ def figures(outcomes: list[Outcome], landed: list[Outcome]) -> list[str]:
         f"{len(landed)} kills landed ({', '.join(f'{count} under {shell}' for shell, count in sorted(shells.items()))}); "
         f"{len(outcomes) - len(landed)} came too late and count for nothing",
         f"{sum(not one.trouble for one in landed)} survived; {sum(bool(one.trouble) for one in landed)} did not",
+        f"{sum(bool(one.by_itself) for one in landed)} left a file of dvc's own cut off, which its guardian mended",
         f"{sum(bool(one.mended) for one in landed)} needed a command that `seesaw doctor` names (a file that dvc left half written)",
         f"{sum(one.half_written for one in landed)} cut a checkpoint off while it was written; {resumed} went on from a checkpoint",
         f"training since the newest checkpoint at the kill: at most {max(unsaved, default=0.0):.2f} s "

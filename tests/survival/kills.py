@@ -22,6 +22,8 @@ import projects
 import psutil
 import yaml
 
+from stages.store import guardian
+
 PARAMS = projects.TINY.replace("steps: 20", "steps: 300").replace("seeds: 2", "seeds: 4").replace("items: 600", "items: 300")
 CHECKPOINT_SECONDS = 0.1
 ENDS_WITHIN = 120.0  # seconds in which what is left of a killed run must have ended, on a busy machine
@@ -51,6 +53,7 @@ class Outcome:
     landed: bool = True  # false: the run had ended before the moment came
     trouble: str = ""
     mended: str = ""  # the command that `seesaw doctor` named and that was needed
+    by_itself: list[str] = field(default_factory=list)  # what the killed dvc's guardian mended
     unsaved: float | None = None  # seconds since the newest checkpoint
     ending: float = 0.0  # seconds until the last process of the killed run had ended
     half_written: bool = False  # a file was cut off while it was written
@@ -124,6 +127,7 @@ def _run_again(whole: Template, kill: Kill, folder: Path, outcome: Outcome, save
         outcome.trouble = f"the next dvc repro ended with {code}: {' | '.join(said.strip().splitlines()[-4:])}"
         return
     outcome.ending = max(outcome.ending, _until_nobody_lives(folder))
+    outcome.by_itself = [line for line in _mended(folder) if "cut off" in line or "empty" in line]
     different = _different(whole.digests, projects.digests(folder))
     outcome.resumed = [int(step) for step in re.findall(r"goes on from step (\d+)", said)]
     if different:
@@ -142,11 +146,11 @@ def _to_the_end(folder: Path, kill: Kill) -> tuple[int, str]:
 def _doctors_remedy(folder: Path, outcome: Outcome) -> bool:
     """Run what `seesaw doctor` names for a file that dvc itself left half written; false where it names nothing."""
     said = projects.seesaw(folder, "doctor", expect=None).stdout
-    found = re.search(r"-> (rm (?:dvc\.lock|\.dvc/tmp/rwlock))", said)
+    found = re.search(r"-> seesaw (doctor --mend)", said)
     if not found:
         return False
-    outcome.mended = found[1]
-    subprocess.run(found[1].split(), cwd=folder, check=True)
+    outcome.mended = f"seesaw {found[1]}"
+    projects.seesaw(folder, *found[1].split(), expect=None)
     return True
 
 
@@ -284,13 +288,32 @@ AT: dict[str, Callable[[Path, Kill, Template, subprocess.Popen[str]], bool]] = {
 
 
 def living(folder: Path) -> list[psutil.Process]:
-    """Processes that work in that folder."""
-    found = []
+    """Processes that work in that folder. A guardian works in none, and is of no group with them."""
+    return [process for process in _others() if _where(process) == folder]
+
+
+def guardians(folder: Path) -> list[psutil.Process]:
+    """Processes that wait for the end of a dvc in that folder."""
+    return [process for process in _others() if "guardian.main()" in _command(process) and str(folder) in _command(process)]
+
+
+def _others() -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and Path(process.cwd()) == folder and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+
+
+def _where(process: psutil.Process) -> Path | None:
+    try:
+        return Path(process.cwd())
+    except (psutil.Error, OSError):
+        return None
+
+
+def _mended(folder: Path) -> list[str]:
+    told = folder / guardian.MENDED
+    return told.read_text().splitlines() if told.exists() else []
 
 
 def _command(process: psutil.Process) -> str:
@@ -308,11 +331,11 @@ def _signal(processes: list[psutil.Process], number: int) -> bool:
 
 
 def _until_nobody_lives(folder: Path) -> float:
-    """Seconds until the last process of that folder has ended by itself."""
+    """Seconds until the last process of that folder, its guardian included, has ended by itself."""
     begun = time.monotonic()
-    while living(folder):
+    while left := [*living(folder), *guardians(folder)]:
         if time.monotonic() - begun > ENDS_WITHIN:
-            raise RuntimeError(f"still alive: {[_command(one) for one in living(folder)]}")
+            raise RuntimeError(f"still alive: {[_command(one) for one in left]}")
         time.sleep(0.05)
     return time.monotonic() - begun
 
