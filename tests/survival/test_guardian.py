@@ -99,7 +99,6 @@ def test_one_guardian_for_one_dvc_and_it_ends_when_dvc_does(folder, undisturbed)
                 with contextlib.suppress(psutil.Error, ProcessLookupError, OSError):
                     seen[one.pid] = os.getsid(one.pid)
             time.sleep(0.05)
-        ended = time.monotonic()
         assert process.communicate(timeout=60)[0]  # it comes to an end: nobody else holds the pipe
     assert len(seen) == 1
     assert seen == {pid: pid for pid in seen}  # each the leader of a session
