@@ -325,6 +325,12 @@ class TestPrograms:
             expected = module((grey.expand(-1, 3, -1, -1) + 1) / 2 * 255)
         torch.testing.assert_close(features(grey), expected)
         assert digest == hashlib.sha256((tmp_path / "conv.pt").read_bytes()).hexdigest()
+        pinned = dataclasses.replace(asked, trust=digest)
+        torch.testing.assert_close(programs.load(pinned, tmp_path)[0](grey), expected)
+        with (tmp_path / "conv.pt").open("ab") as file:
+            file.write(b"\0")
+        with pytest.raises(SeesawError, match=r"is not the file that evaluate\.trust names: its sha256 is"):
+            programs.load(pinned, tmp_path)
 
     def test_without_trust_or_a_file_nothing_is_loaded(self, tmp_path: Path) -> None:
         from stages.store import programs
@@ -342,6 +348,8 @@ class TestPrograms:
         ("keys", "text"),
         [
             ({"features": "file:x.pt2"}, "evaluate.trust"),
+            ({"features": "file:x.pt2", "trust": "yes"}, "evaluate.trust is 'yes': allowed are true, false, and the sha256"),
+            ({"trust": 1}, r"evaluate.trust is 1 \(int\): a value of type bool | str is needed"),
             ({"features": "clasifier"}, "did you mean 'classifier'"),
             ({"input_low": 3.0, "input_high": 1.0}, "input_low is 3.0"),
         ],

@@ -22,6 +22,7 @@ from stages.store import catalogue
 
 LARGEST_FILE = 1 << 20
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 VECTORS = ("ring", "grid", "dirac", "table")  # sources whose items are never images
 Source = Literal["digits", "ring", "grid", "stacked_digits", "dirac", "idx", "images", "array", "table"]
@@ -66,7 +67,7 @@ class Evaluate:
     """How samples are judged."""
 
     features: str = "auto"  # auto: identity for vectors, classifier with labels, else random; file:PATH a program of yours
-    trust: bool = False  # true: the program of file:PATH may run; it can do whatever you can
+    trust: bool | str = False  # its sha256: that program of file:PATH may run, and no other; true: any may. It can do whatever you can
     input_low: float = 0.0  # what that program takes for black and for white
     input_high: float = 255.0
     input_size: int = 0  # side in pixels that it wants; 0: as prepared
@@ -285,7 +286,7 @@ def _value(hint: Any, value: Any, where: str, base: Any) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise SeesawError(f"{where} is {value!r} ({type(value).__name__}): a value of type {hint.__name__} is needed")
+        raise SeesawError(f"{where} is {value!r} ({type(value).__name__}): a value of type {getattr(hint, '__name__', hint)} is needed")
     if hint is float and not math.isfinite(value):
         raise SeesawError(f"{where} is {value!r}: a finite number is needed")
     return value
@@ -360,9 +361,11 @@ def _check_features(evaluate: Evaluate) -> None:
     if evaluate.features not in words and not named:
         close = nearest(evaluate.features, words)
         raise SeesawError(f"evaluate.features is {evaluate.features!r}: allowed are {listing(words)}, file:PATH{close}")
+    if isinstance(evaluate.trust, str) and not SHA256.fullmatch(evaluate.trust):
+        raise SeesawError(f"evaluate.trust is {evaluate.trust!r}: allowed are true, false, and the sha256 of a program (64 digits, a to f)")
     if named and not evaluate.trust:
         raise SeesawError(
-            "evaluate.features names a program, and loading one runs its code: set evaluate.trust to true if you trust the file"
+            "evaluate.features names a program, and loading it runs code: set evaluate.trust to its sha256 (or to true) if you trust it"
         )
     if evaluate.input_low >= evaluate.input_high:
         raise SeesawError(

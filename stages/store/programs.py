@@ -1,8 +1,11 @@
 """A feature extractor of the user's own: an exported torch program (.pt2) or TorchScript (.pt), loaded only when it is trusted.
 
-Loading such a file can run any code in it; `evaluate.trust` is the user's word that it may.
+Loading such a file can run any code in it; `evaluate.trust` is the user's word that it may. Where that word is a sha256, which stands in
+params.yaml and so in git, only the file with that digest is loaded. What is hashed is what is loaded: the file is read once.
 """
 
+import hashlib
+import io
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -14,7 +17,6 @@ from torch.nn.functional import interpolate
 
 from stages.errors import SeesawError
 from stages.store.config import Evaluate
-from stages.store.files import sha256_file
 
 BATCH = 64
 
@@ -27,36 +29,40 @@ def load(evaluate: Evaluate, root: Path = Path()) -> tuple[Callable[[Tensor], Te
     """
     path = root / evaluate.features.removeprefix("file:")
     if not evaluate.trust:
-        raise SeesawError(f"{path} is a program, and loading one runs its code: set evaluate.trust to true if you trust the file")
+        raise SeesawError(f"{path} is a program, and loading it runs code: set evaluate.trust to its sha256 (or to true) if you trust it")
     if not path.is_file():
         raise SeesawError(f"evaluate.features names {path}, which is missing: give the path of a .pt2 or TorchScript file")
-    program = _open(path)
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if evaluate.trust not in (True, digest):
+        raise SeesawError(f"{path} is not the file that evaluate.trust names: its sha256 is {digest}. It was not opened")
+    program = _open(path, content)
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
         parts = [program(_prepared(part, evaluate)) for part in images.split(BATCH)]
         return torch.cat([_checked(part, path).flatten(1).float() for part in parts])
 
-    return features, sha256_file(path)
+    return features, digest
 
 
-def _open(path: Path) -> Callable[[Tensor], Tensor]:
-    if not zipfile.is_zipfile(path):
+def _open(path: Path, content: bytes) -> Callable[[Tensor], Tensor]:
+    if not zipfile.is_zipfile(io.BytesIO(content)):
         raise SeesawError(f"{path} is neither an exported program (.pt2) nor TorchScript: save it with torch.export.save")
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         exported = not any(name.endswith(("/constants.pkl", "/data.pkl")) and name.count("/") == 1 for name in archive.namelist())
     try:
-        return torch.export.load(path).module() if exported else _torchscript(path)
+        return torch.export.load(io.BytesIO(content)).module() if exported else _torchscript(content)
     except (RuntimeError, ValueError, KeyError) as error:
         raise SeesawError(
             f"{path} could not be loaded ({str(error).splitlines()[0]}): save it with this torch, {torch.__version__}"
         ) from None
 
 
-def _torchscript(path: Path) -> Callable[[Tensor], Tensor]:
+def _torchscript(content: bytes) -> Callable[[Tensor], Tensor]:
     with warnings.catch_warnings():  # torch would rather have .pt2; the public Inception exports are TorchScript
         warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", DeprecationWarning)
-        program: Callable[[Tensor], Tensor] = torch.jit.load(str(path), map_location="cpu").eval()
+        program: Callable[[Tensor], Tensor] = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
         return program
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -159,8 +160,20 @@ def test_times_are_said_in_two_units() -> None:
 
 
 def test_a_board_gives_the_terminal_back() -> None:
-    out = io.StringIO()
+    """On a terminal the cursor is hidden while the table lasts, then shown; no other screen, no colour stays; the table is wiped away."""
+    out = Terminal()
     board = Board(out)
     board.show([played().status()])
+    assert out.getvalue().startswith("\x1b[?25l")
+    drawn = out.getvalue()
+    assert "hinge" in drawn
     board.close()
+    closing = out.getvalue().removeprefix(drawn)
+    assert "\x1b[?25h" in closing
+    assert "\x1b[?25l" not in closing
+    assert closing.count("\x1b[2K") >= drawn.count("\n")  # each line of the table is wiped
+    assert out.getvalue().count("\x1b[?1049h") == out.getvalue().count("\x1b[?1049l")
+    last_style = re.findall(r"\x1b\[[0-9;]*m", out.getvalue())[-1:]
+    assert last_style in ([], ["\x1b[0m"])
     board.close()
+    assert out.getvalue() == drawn + closing  # a second time says nothing more

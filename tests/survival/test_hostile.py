@@ -116,8 +116,10 @@ def test_a_program_is_loaded_only_on_the_users_word(tmp_path, suffix):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("p/data.pkl", pickle.dumps(Evil(trace)))
         archive.writestr("p/version", "3")
-    with pytest.raises(SeesawError, match=r"set evaluate\.trust to true if you trust the file"):
+    with pytest.raises(SeesawError, match=r"set evaluate\.trust to its sha256 \(or to true\) if you trust it"):
         programs.load(Evaluate(features=f"file:{path}"))
+    with pytest.raises(SeesawError, match=r"is not the file that evaluate\.trust names.*It was not opened"):
+        programs.load(Evaluate(features=f"file:{path}", trust="0" * 64))
     assert not trace.exists()
 
 
