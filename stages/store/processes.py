@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +16,9 @@ from stages.errors import SeesawError
 from stages.store.parent import die_with_parent
 
 STOPPED = 75  # exit code of a worker that was asked to stop and did
+ENDING_SECONDS = 3.0  # for a worker's turn and its checkpoint, once it is asked to stop; a person who stopped it waits
+LOOK_SECONDS = 0.2
+CUT = " (cut short: what was not saved yet is made again)"
 
 
 class Stopped(SeesawError):
@@ -54,12 +58,13 @@ def call(command: Sequence[str], place: Path, environment: Mapping[str, str], ou
 def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None:
     """`python -m MODULE JOB` for every job file, at most `workers()` at once; the first failure ends the others.
 
-    SeesawError with the last line of a worker's errors when one fails; Stopped, with the words `stopped`, after Ctrl-C or SIGTERM.
+    SeesawError with the last line of a worker's errors when one fails; Stopped, with the words `stopped`, after Ctrl-C or SIGTERM. A worker
+    that has not ended ENDING_SECONDS after that is killed: a turn has no end that could be promised, and what was saved before it stands.
     """
     waiting = list(enumerate(jobs))
     running: dict[int, subprocess.Popen[bytes]] = {}
     selector, slots = selectors.DefaultSelector(), workers()
-    stopping = _forward_signals(running)
+    stopping, cut = _forward_signals(running), ""
     try:
         while waiting or running:
             while waiting and len(running) < slots and not stopping:
@@ -68,17 +73,27 @@ def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None
                 if stopping:  # the signal came while this one was being started
                     running[index].send_signal(signal.SIGTERM)
                 selector.register(running[index].stdout, selectors.EVENT_READ, index)  # type: ignore[arg-type]
-            for key, _ in selector.select(timeout=1.0):
+            for key, _ in selector.select(timeout=LOOK_SECONDS):
                 code = _read_one(key.fileobj, key.data, running, selector, show)
                 if code not in (None, 0, STOPPED) and not stopping:  # asked to stop while it was still importing, a worker just ends
                     raise _failed(key.data, code, jobs[key.data])
+            cut = cut or _cut_short(running, stopping)
             if stopping and not running:
-                raise Stopped(stopped)
+                raise Stopped(stopped + cut)
     finally:
         for process in running.values():
             process.terminate()
         for process in running.values():
             process.wait()
+
+
+def _cut_short(running: Mapping[int, subprocess.Popen[bytes]], stopping: Sequence[float]) -> str:
+    """Kill workers that were asked to stop and have not ended in time; the words for it, or none."""
+    if not stopping or not running or time.monotonic() - stopping[0] <= ENDING_SECONDS:
+        return ""
+    for process in running.values():
+        process.kill()
+    return CUT
 
 
 def worker_environment() -> dict[str, str]:
@@ -125,12 +140,12 @@ def _failed(index: int, code: int | None, job: Path) -> SeesawError:
     return SeesawError(f"worker {index} ended with {code}: {said} (whole text: {path})")
 
 
-def _forward_signals(running: Mapping[int, subprocess.Popen[bytes]]) -> list[int]:
-    """Ctrl-C and SIGTERM reach the workers once, which save and end; the list fills with the signal."""
-    seen: list[int] = []
+def _forward_signals(running: Mapping[int, subprocess.Popen[bytes]]) -> list[float]:
+    """Ctrl-C and SIGTERM reach the workers once, which save and end; the list fills with the moments of the signals."""
+    seen: list[float] = []
 
     def forward(number: int, frame: Any) -> None:
-        seen.append(number)
+        seen.append(time.monotonic())
         for process in running.values():
             process.send_signal(signal.SIGTERM)
 

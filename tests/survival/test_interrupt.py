@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -14,7 +15,7 @@ import kills
 import projects
 import pytest
 
-from stages.store import layout
+from stages.store import layout, processes
 
 ENDS = 60.0  # seconds: on an idle machine it is under one; the limit is for busy ones
 
@@ -91,6 +92,39 @@ def test_one_ctrl_c_stops_with_a_checkpoint_and_says_how_to_go_on(undisturbed, t
     assert kept[-1] >= newest
     assert not _old_run(folder).exists()
     assert kills.living(folder) == []
+
+
+DEAF = """
+import json, signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as during one long operation in native code: no handler of Python runs
+print(json.dumps({"event": "start", "step": 0}), flush=True)
+time.sleep(600)
+"""
+ASKED = """
+import sys
+from pathlib import Path
+from stages.errors import SeesawError
+from stages.store import processes
+try:
+    processes.run_all("deaf", [Path(sys.argv[1])], lambda job, message: print("started", flush=True), "stopped")
+except SeesawError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_whose_turn_has_no_end_in_sight_is_not_waited_for(tmp_path, number):
+    """What was saved before stands, and the words say that something was cut short."""
+    (tmp_path / "deaf.py").write_text(DEAF)
+    (tmp_path / "job.json").write_text("{}")
+    environment = projects.environment(PYTHONPATH=os.pathsep.join([str(projects.ROOT), str(tmp_path)]))
+    command = [sys.executable, "-c", ASKED, str(tmp_path / "job.json")]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(number)
+        assert process.communicate(timeout=300)[0] == f"stopped{processes.CUT}\n"
+    assert process.returncode == 0
+    assert kills.living(tmp_path) == []
 
 
 def _old_run(folder):
