@@ -336,3 +336,52 @@ def test_nothing_to_show_and_a_dead_server_are_said_in_one_line(root: Path, tmp_
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(SeesawError, match=r"MLflow at http://127\.0\.0\.1:9: .*unset MLFLOW_TRACKING_URI"):
         node.sync(root)
+
+
+HOSTILE = "x\"'<img src=x onerror=alert(1)>|`b`\n| 9 | 9 |\r\x1b[31m\x00[a](javascript:alert(1)) ![b](http://example.org/c) \u202e&amp;"
+
+
+def hostile_results(root: Path) -> None:
+    """The tree's files with a hostile text wherever one is free: as if they came from a shared remote, or from a stranger's labels."""
+
+    def change(path: Path, edit: Any) -> None:
+        content = read_json(path, "")
+        edit(content)
+        write_json(path, content)
+
+    run = root / layout.run("hinge")
+    change(run, lambda content: (content["config"].update(tuned={"study": HOSTILE}), content["lanes"][0].update(reason=HOSTILE)))
+    change(root / layout.executions("hinge"), lambda content: content.update(host=HOSTILE, dvc_exp=HOSTILE, git_commit=HOSTILE))
+    change(root / layout.CARD, lambda content: content.update(source=HOSTILE, labels=[HOSTILE, HOSTILE]))
+
+    def judged(content: dict[str, Any]) -> None:
+        content.update(doubt=HOSTILE, flags=[HOSTILE])
+        remedy = {"why": HOSTILE, "command": HOSTILE}
+        content["lanes"][0].update(evidence=[{"text": HOSTILE}], remedies=[remedy], verdict=HOSTILE, doubt=HOSTILE, flags=[HOSTILE])
+
+    change(root / layout.diagnostics("hinge"), judged)
+    change(root / layout.COMPARISON, lambda content: (content["ranking"][0].update(verdict=HOSTILE), content.update(baseline=HOSTILE)))
+
+
+def test_a_hostile_text_is_only_text_in_mlflow(root: Path) -> None:
+    """No control character reaches the store; in markdown nothing of it becomes HTML, a link, an image or a row of a table."""
+    hostile_results(root)
+    node.sync(root)
+    runs, store = shown(root), tracking.open_store(root)
+    experiment = store.client.get_experiment(store.experiment)
+    notes = [run["tags"]["mlflow.note.content"] for run in runs.values() if "mlflow.note.content" in run["tags"]]
+    texts = [text for run in runs.values() for text in (*run["tags"].values(), *run["params"].values())]
+    texts += [name for run in runs.values() for name, _ in run["data"]]
+    assert sum("onerror" in text for text in texts) >= 10  # it is shown, as text
+    for text in texts:
+        assert text in notes or text.isprintable()
+    notes.append(experiment.tags["mlflow.note.content"])
+    assert sum("onerror" in note for note in notes) >= 3
+    for note in notes:
+        assert all(line.isprintable() for line in note.split("\n"))
+        prose = [line for line in note.split("\n") if not line.startswith("    ")]  # what is indented is code: shown as it is
+        assert not [line for line in prose if re.search(r"<|`|\]\(|\| 9 \|", line)]
+        widths = {line.count("|") for line in prose if line.startswith("|")}
+        assert len(widths) == 1
+    assert node.sync(root).unchanged == 3
+    assert node.sync(root, verify=True).unchanged == 3

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.errors import SeesawError
+from stages.errors import SeesawError, printable
 from stages.store import layout, records
 from stages.store.config import read_yaml
 from stages.store.files import read_json, sha256_file, sha256_json
@@ -19,7 +20,7 @@ from stages.store.records import Records
 from stages.store.tracking import Data, Image, Point, Run
 from stages.store.views import view_tags
 
-VERSION = 4  # of what a run shows: a change here builds every run again
+VERSION = 5  # of what a run shows: a change here builds every run again
 MEASURES = (
     "d_loss",
     "g_loss",
@@ -198,15 +199,22 @@ def variant_note(run: Mapping[str, Any], diagnosis: Mapping[str, Any] | None) ->
     if diagnosis is None:
         return "Not judged yet: run `dvc repro`."
     lines = [
-        f"**{diagnosis['verdict']}**" + (f" ({diagnosis['doubt']})" if diagnosis["doubt"] else ""),
+        f"**{plain(diagnosis['verdict'])}**" + (f" ({plain(diagnosis['doubt'])})" if diagnosis["doubt"] else ""),
         "",
         "| seed | verdict | why |",
         "|---|---|---|",
     ]
     for lane in diagnosis["lanes"]:
-        lines.append(f"| {lane['seed']} | {lane['verdict']} | {'; '.join(item['text'] for item in lane['evidence'])} |")
+        why = "; ".join(plain(item["text"]) for item in lane["evidence"])
+        lines.append(f"| {plain(lane['seed'])} | {plain(lane['verdict'])} | {why} |")
     remedies = {item["command"]: item["why"] for lane in diagnosis["lanes"] for item in lane["remedies"]}
-    return "\n".join([*lines, *(f"\n{why}:\n\n    {command}" for command, why in remedies.items())])
+    return "\n".join([*lines, *(f"\n{plain(why)}:\n\n    {printable(command)}" for command, why in remedies.items())])
+
+
+def plain(value: Any) -> str:
+    """A value that markdown shows as it is, on one line: no HTML, link, image, code or table cell comes of it."""
+    escaped = printable(str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"\](?=[(\[:])", "&#93;", escaped.replace("|", "&#124;").replace("`", "&#96;"))
 
 
 def common_params(result: Result) -> dict[str, str]:
@@ -400,7 +408,7 @@ def comparison_run(comparison: Comparison) -> Run:
 def verdict_table(comparison: Mapping[str, Any]) -> str:
     """Markdown: rank, variant, verdict, the primary metric with its interval, failed lanes."""
     primary = comparison["primary"]
-    lines = [f"| rank | variant | verdict | {primary} (median) | interval | failed lanes |", "|---|---|---|---|---|---|"]
+    lines = [f"| rank | variant | verdict | {plain(primary)} (median) | interval | failed lanes |", "|---|---|---|---|---|---|"]
     for entry in comparison["ranking"]:
         interval = f"{number(entry['low'])} – {number(entry['high'])}" if entry["low"] is not None else "–"
         cells = [
@@ -411,7 +419,7 @@ def verdict_table(comparison: Mapping[str, Any]) -> str:
             interval,
             f"{entry['failed']} of {entry['lanes']}",
         ]
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(plain(cell) for cell in cells) + " |")
     return "\n".join(lines)
 
 
@@ -426,7 +434,9 @@ def experiment_tags(results: Sequence[Result], comparison: Comparison | None) ->
         table = verdict_table(comparison.content)
     else:
         verdicts = [(result.variant, (result.read("diagnostics") or {}).get("verdict", "undetermined")) for result in results]
-        table = "\n".join(["| variant | verdict |", "|---|---|", *(f"| {variant} | {verdict} |" for variant, verdict in verdicts)])
+        table = "\n".join(
+            ["| variant | verdict |", "|---|---|", *(f"| {plain(variant)} | {plain(verdict)} |" for variant, verdict in verdicts)]
+        )
     primary = comparison.content["primary"] if comparison is not None else "frechet"
     return {
         "mlflow.experimentKind": "custom_model_development",

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from stages.errors import SeesawError
+from stages.errors import SeesawError, printable
 from stages.store.files import replacing
 from stages.store.places import main_checkout
 
@@ -38,6 +38,7 @@ PRIVATE = Path(".seesaw")
 ARTIFACTS = PRIVATE / "mlflow"
 LOCKS = PRIVATE / "locks"
 EXPERIMENT = "seesaw"
+NOTE = "mlflow.note.content"  # a run's or an experiment's description, in markdown
 PATIENCE = 900  # seconds without a sign of life after which another machine's half-built run counts as abandoned
 CALL, CALL_PARAMS = 1000, 100  # MLflow's limits for one call: items in all, params among them
 LONGEST = {"param": 6000, "tag": 8000, "experiment": 20000, "digest": 36}
@@ -227,7 +228,12 @@ def clipped(text: str, longest: int) -> str:
 
 def stored_params(run: Run) -> dict[str, str]:
     """A run's parameters as MLflow can hold them."""
-    return {key: clipped(value, LONGEST["param"]) for key, value in run.params.items()}
+    return {key: clipped(shown(key, value), LONGEST["param"]) for key, value in run.params.items()}
+
+
+def shown(key: str, text: str) -> str:
+    """What may be shown by a page or a terminal: characters that either acts on are escaped, and only a description has lines."""
+    return "\n".join(map(printable, text.split("\n"))) if key == NOTE else printable(text)
 
 
 def finite(points: Iterable[Point]) -> list[Point]:
@@ -321,7 +327,7 @@ class Store:
         missing = non_finite(run.points)
         tags |= {"non_finite": missing} if missing else {}
         tags |= {"mlflow.loggedArtifacts": json.dumps([{"path": TABLE, "type": "table"}])} if run.table is not None else {}
-        return {key: clipped(value, LONGEST["tag"]) for key, value in tags.items()}
+        return {key: clipped(shown(key, value), LONGEST["tag"]) for key, value in tags.items()}
 
     def fill(self, run_id: str, run: Run) -> None:
         """Params, curves, data, images, artifacts and table of a new run."""
@@ -405,8 +411,9 @@ class Store:
         """Experiment tags (`mlflow.note.content` is the description), written only where they differ."""
         present = self.client.get_experiment(self.experiment).tags
         for key, value in tags.items():
-            if present.get(key) != clipped(value, LONGEST["experiment"]):
-                self.client.set_experiment_tag(self.experiment, key, clipped(value, LONGEST["experiment"]))
+            stored = clipped(shown(key, value), LONGEST["experiment"])
+            if present.get(key) != stored:
+                self.client.set_experiment_tag(self.experiment, key, stored)
 
     def clean_artifacts(self) -> int:
         """Remove artifact folders that no run owns, only in this store's own folder under .seesaw/mlflow; how many."""
@@ -448,7 +455,7 @@ def dataset(data: Data) -> Any:
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "uint8" if len(data.shape) == 3 else "float32", "shape": [-1, *data.shape]}}
     schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
     entity = Dataset(
-        name=data.name,
+        name=printable(data.name),
         digest=data.digest[: LONGEST["digest"]],
         source_type="local",
         source=json.dumps({"uri": data.source}),
