@@ -3,9 +3,10 @@
 Tier 1 is recorded every `record_every` steps from what the turn computed anyway; tier 2 (`stages.probing`) every `probe_every` steps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,12 +15,13 @@ from stages.game.game import Game
 from stages.game.loop import play_turn
 from stages.game.optimizers import second_moment
 from stages.game.steps import Batches, Move, Turn
-from stages.game.streams import lane_draws
+from stages.game.streams import lane_draws, sent
 from stages.measure import step as measures
 from stages.probing import Probe
 
 Row = dict[tuple[str, str], Tensor]  # (measure, layer) to [L]; layer "" is the whole lane
 OVERFIT_SAMPLES = 16  # items of each kind, at most, on which D's overfitting is seen
+WANTED = ("wanted", "")  # of a row still on its device: not 0 where the row is to be kept
 PROBE_SAMPLES = 8  # fixed noise a lane, on which G's movement is seen
 
 
@@ -45,11 +47,16 @@ class Before:
 
 
 class Observer:
-    """Plays a game's turns and gives each one's rows, by table: `steps` (tier 1), `probes` (tier 2) and `incidents`."""
+    """Plays a game's turns and gives each one's rows, by table: `steps` (tier 1), `probes` (tier 2) and `incidents`.
+
+    The host may ask a CPU whether there is an incident. Elsewhere the question would make it wait for the device at every turn: there every
+    turn has a row of `incidents`, whose column WANTED says whether it is one; `kept` answers when the rows leave the device.
+    """
 
     def __init__(self, game: Game, material: Material, record_every: int, probe_every: int) -> None:
         self.game, self.material, self.record_every, self.probe_every = game, material, record_every, probe_every
         self.probe = Probe(game, material.train, material.items)
+        self.may_ask = game.like.device.type == "cpu"
         self.last: Turn | None = None  # the turn before the present one, kept only where the present one is probed
         self.noise = lane_draws(game.seeds, "movement", 0, 0, game.like).normal(PROBE_SAMPLES, game.latent)
 
@@ -123,9 +130,9 @@ class Observer:
         game, material = self.game, self.material
         if not material.held_items:
             return {}
-        count = min(game.batch, max(OVERFIT_SAMPLES, game.variant.rules.pack))
+        count, where = min(game.batch, max(OVERFIT_SAMPLES, game.variant.rules.pack)), (game.like.device, game.like.dtype)
         real, held = (
-            batches(lane_draws(game.seeds, f"overfit/{part}", game.step, 0, game.like).integers(items, count)).to(game.like)
+            sent(batches(lane_draws(game.seeds, f"overfit/{part}", game.step, 0, game.like).integers(items, count)), *where)
             for part, batches, items in (("train", material.train, material.items), ("held", material.held, material.held_items))
         )
         judge = game.discriminator
@@ -143,14 +150,20 @@ class Observer:
     def _incidents(self, turn: Turn, alive: Tensor) -> dict[str, Row]:
         """Where a lane that lived until this turn has gradient values that are not finite: how many, by layer."""
         moves = (("d", self.game.discriminator, turn.discriminator), ("g", self.game.generator, turn.generator))
-        if all(bool(move.gradient.sum().isfinite()) for _, _, move in moves):  # a sum that overflowed only costs the closer look
+        if self.may_ask and all(bool(move.gradient.sum().isfinite()) for _, _, move in moves):  # one that overflowed costs the closer look
             return {}
-        found = {short: measures.non_finite(player.split(move.gradient)) for short, player, move in moves}
-        if not any(bool(counts[0][alive].any()) for counts in found.values()):
+        found = {short: measures.non_finite(move.gradient, player.lasts, player.lanes) for short, player, move in moves}
+        wanted = sum((counts[0] for counts in found.values()), torch.zeros_like(self.game.died_at)) * alive  # [L]
+        if self.may_ask and not bool(wanted.any()):
             return {}
-        return {
-            "incidents": {key: value for short, player, _ in moves for key, value in _by_layer(f"{short}_non_finite", player, found[short])}
-        }
+        row: Row = {key: value for short, player, _ in moves for key, value in _by_layer(f"{short}_non_finite", player, found[short])}
+        return {"incidents": row if self.may_ask else row | {WANTED: wanted}}
+
+
+def kept(columns: Sequence[tuple[str, str]], values: np.ndarray) -> np.ndarray:
+    """Which rows of `values` `[T, K, L]`, now on the CPU, are to be kept: booleans `[T]`."""
+    wanted = values[:, columns.index(WANTED)] if WANTED in columns else np.ones((len(values), 1))
+    return np.asarray(wanted.any(axis=1))
 
 
 def _player(short: str, player: Flat, move: Move, start: Tensor) -> Row:

@@ -5,6 +5,7 @@ one thread, streams by counter, the group's own lanes.
 """
 
 import json
+import math
 import os
 import signal
 import sys
@@ -25,8 +26,9 @@ from stages.game.fork import continuation
 from stages.game.game import Game
 from stages.game.glimpses import Glimpses, looks
 from stages.game.steps import Batches, Turn
+from stages.game.streams import sent
 from stages.measure.step import auc, norms
-from stages.observer import Material, Observer
+from stages.observer import WANTED, Material, Observer, kept
 from stages.store import snapshots
 from stages.store.files import read_json_or, write_json
 from stages.store.parent import die_with_parent
@@ -36,6 +38,7 @@ from stages.store.scratch import Checkpoints, held
 
 CHECKPOINT_SECONDS = float(os.environ.get("SEESAW_CHECKPOINT_SECONDS", "15"))
 REPORT_SECONDS = 0.5
+ROOM = 0.25  # of a device's free memory: what one part of the data may take to live there
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,15 @@ class Recorder:
         blocks = {}
         for table, rows in self.rows.items():
             steps, at, values = zip(*rows, strict=True)
-            blocks[table] = Block(self.columns[table], np.array(steps), np.array(at), torch.stack(values).cpu().numpy())
+            blocks[table] = _whole(self.columns[table], np.array(steps), np.array(at), torch.stack(values).cpu().numpy())
         self.rows = {}
-        return blocks
+        return {table: block for table, block in blocks.items() if len(block.steps)}
+
+
+def _whole(columns: tuple[Column, ...], steps: np.ndarray, at: np.ndarray, values: np.ndarray) -> Block:
+    """Rows that have left the device, without those of which only it knew that they are not wanted."""
+    rows, named = kept(columns, values), [index for index, column in enumerate(columns) if column != WANTED]
+    return Block(tuple(columns[index] for index in named), steps[rows], at[rows], values[rows][:, named])
 
 
 def main(job_path: str) -> int:
@@ -143,20 +152,29 @@ def _count_cost(job: Job, shape: tuple[int, ...]) -> None:
 
 
 def _resident(job: Job, part: str) -> Tensor:
-    """A part of the data, memory-mapped copy-on-write on the CPU (pages are shared between workers), copied to another device."""
-    array = np.load(Path(job.prepared) / f"{part}.npy", mmap_mode="c", allow_pickle=False)
-    return torch.from_numpy(array).to(job.device)
+    """A part of the data, memory-mapped copy-on-write (pages are shared between workers); on another device where there is room for it."""
+    mapped = torch.from_numpy(np.load(Path(job.prepared) / f"{part}.npy", mmap_mode="c", allow_pickle=False))
+    return mapped.to(job.device) if mapped.nbytes <= ROOM * _free(job.device) else mapped
+
+
+def _free(device: str) -> float:
+    """Bytes of a device's memory that nobody uses; what is mapped takes none of a CPU's."""
+    return torch.cuda.mem_get_info()[0] if device == "cuda" else math.inf
 
 
 def _material(job: Job, data: Tensor) -> Material:
     """What is looked at: the train part, and the validation part for D's overfitting alone."""
     held = _resident(job, "validation")
-    return Material(_batches(data), len(data), _batches(held), len(held), float(_spread(data)))
+    device = torch.device(job.device)
+    return Material(_batches(data, device), len(data), _batches(held, device), len(held), float(_spread(data)))
 
 
-def _batches(data: Tensor) -> Batches:
-    """Indices `[L, B]` to data in the games' scale."""
-    return lambda indices: _games_scale(data[indices.to(data.device)])
+def _batches(data: Tensor, device: torch.device) -> Batches:
+    """Indices `[L, B]` to data on the games' device, in their scale.
+
+    Data that found no room there are gathered on the CPU and sent as stored. The host gathers the next batches while the device works.
+    """
+    return lambda indices: _games_scale(sent(data[sent(indices, data.device)], device))
 
 
 def _games_scale(items: Tensor) -> Tensor:

@@ -99,6 +99,8 @@ class Flat:
         self.lanes = self.parameters[0].shape[0]
         self.mixes_samples = has_batch_statistics(module)
         self.vector = torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
+        sizes = torch.tensor([parameter.numel() // self.lanes for parameter in self.parameters for _ in range(self.lanes)])
+        self.lasts = (sizes.cumsum(0) - 1).to(self.vector.device)  # [P L], where each lane's part of a parameter ends
         offset = 0
         for parameter in self.parameters:
             parameter.data = self.vector[offset : offset + parameter.numel()].view(parameter.shape)

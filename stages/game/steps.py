@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages.game.game import Game
-from stages.game.streams import LaneDraws, lane_draws
+from stages.game.streams import LaneDraws, lane_draws, sent
 from stages.game.views import View, view
 
 Batches = Callable[[Tensor], Tensor]  # indices [L, B] to data [L, B, ...] in the games' scale
@@ -74,7 +74,9 @@ def draw(game: Game, batches: Batches, items: int, player: str, substep: int) ->
     noise = lane_draws(game.seeds, f"{player}/noise{game.salt}", step, substep, like).normal(game.batch, game.latent)
     see = view(game.veils, lambda purpose: lane_draws(game.seeds, f"{player}/{purpose}", step, substep, like), step)
     again = partial(draw, game, batches, items, player, substep)
-    return Draw(batches(indices).to(like), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like), see, again)
+    return Draw(
+        sent(batches(indices), like.device, like.dtype), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like), see, again
+    )
 
 
 class Parts(NamedTuple):

@@ -12,6 +12,13 @@ import torch
 from torch import Tensor
 
 
+def sent(x: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """`x` on that device. To a GPU it goes through pinned memory, so that the host need not wait for the device."""
+    if x.device.type == "cpu" and device.type == "cuda":
+        x = x.pin_memory()
+    return x.to(device=device, dtype=dtype or x.dtype, non_blocking=True)
+
+
 def stream(seed: int, purpose: str, step: int = 0, substep: int = 0) -> torch.Generator:
     """A CPU generator seeded by a 63-bit BLAKE2b digest of the four coordinates."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{step}/{substep}".encode(), digest_size=8).digest()
@@ -27,18 +34,15 @@ class LaneDraws:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal `[L, *shape]`."""
-        return self._place(torch.stack([torch.randn(shape, generator=g) for g in self.generators]))
+        return sent(torch.stack([torch.randn(shape, generator=g) for g in self.generators]), self.like.device, self.like.dtype)
 
     def uniform(self, *shape: int) -> Tensor:
         """Uniform on [0, 1) `[L, *shape]`."""
-        return self._place(torch.stack([torch.rand(shape, generator=g) for g in self.generators]))
+        return sent(torch.stack([torch.rand(shape, generator=g) for g in self.generators]), self.like.device, self.like.dtype)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Uniform integers in [0, high), int64 `[L, *shape]`, on the CPU."""
         return torch.stack([torch.randint(high, shape, generator=g) for g in self.generators])
-
-    def _place(self, numbers: Tensor) -> Tensor:
-        return numbers.to(device=self.like.device, dtype=self.like.dtype)
 
 
 def lane_draws(seeds: Sequence[int], purpose: str, step: int, substep: int, like: Tensor) -> LaneDraws:

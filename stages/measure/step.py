@@ -55,9 +55,13 @@ def ratios(updates: Tensor, weights: Tensor) -> Tensor:
     return updates / weights
 
 
-def non_finite(pieces: list[Tensor]) -> Tensor:
-    """How many values of each piece `[L, ...]` are NaN or infinite in each lane, then in all together: `[P + 1, L]`, the whole first."""
-    parts = torch.stack([(~piece.isfinite()).flatten(1).sum(1) for piece in pieces])
+def non_finite(vector: Tensor, lasts: Tensor, lanes: int) -> Tensor:
+    """How many values of each piece `[L, ...]` are NaN or infinite in each lane, then in all together: `[P + 1, L]`, the whole first.
+
+    `vector` holds piece after piece, `lasts` `[P L]` where each lane's part of a piece ends: a few passes whatever the number of layers.
+    """
+    until = (~vector.isfinite()).cumsum(0)[lasts]
+    parts = until.diff(prepend=torch.zeros_like(until[:1])).view(-1, lanes)
     return torch.cat([parts.sum(0, keepdim=True), parts])
 
 

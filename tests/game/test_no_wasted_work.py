@@ -5,8 +5,6 @@ import pytest
 import torch
 
 from stages.game import steps
-from stages.game.game import Game
-from stages.game.loop import play_turn
 
 
 @pytest.fixture
@@ -57,15 +55,3 @@ def test_the_penalty_reuses_the_losss_forward(penalty):
     one.discriminator.module.register_forward_hook(lambda module, given, logits: calls.append(logits.shape[1]))
     steps.discriminator_move(one, steps.draw(one, games.batches(games.data(one.shape)), 50, "discriminator", 0))
     assert sum(calls) == 2 * one.batch
-
-
-@pytest.mark.parametrize("choice", games.EVERYTHING, ids=str)
-def test_no_step_makes_the_host_wait_for_the_device(choice):
-    """A tensor on `meta` has no values: whatever asks one of them for a number raises. Over the catalogue."""
-    of = games.variant(**choice)
-    one = Game(of, games.SHAPES[of.generator.network], 3, 4, 100, [0, 1], device="meta")
-    items = games.data(one.shape).to("meta")
-    for _ in range(2):
-        play_turn(one, lambda indices: items[indices.to("meta")], len(items))
-    assert one.step == 2
-    assert {tensor.device.type for name, tensor in one.state().items() if "count" not in name and "step" not in name} == {"meta"}

@@ -73,7 +73,11 @@ def test_ratios_of_a_weight_of_zero_are_not_numbers():
 def test_values_that_are_not_finite_are_counted_where_they_are():
     first, second = torch.zeros(2, 3), torch.ones(2, 2, 2)
     first[0, 1], second[0, 1, 1], second[1, 0, 0] = float("nan"), float("inf"), -float("inf")
-    assert step.non_finite([first, second]).tolist() == [[2, 1], [1, 0], [1, 1]]
+    assert step.non_finite(torch.cat([first.flatten(), second.flatten()]), torch.tensor([2, 5, 9, 13]), 2).tolist() == [
+        [2, 1],
+        [1, 0],
+        [1, 1],
+    ]
 
 
 def test_the_typical_root_is_the_median_over_a_lanes_parameters():
