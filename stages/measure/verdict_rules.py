@@ -73,8 +73,7 @@ RULES = (
             (  # a Fréchet distance goes by the square of the way: half-way back it may still pass as good
                 Condition("near_stretch", "above", 0.18, 0.02),
                 Condition("energy_relapse", "above", 3.0, 0.3),
-                Condition("late_energy", "above", 0.4, 0.04),
-                Condition("final_over_best", "above", 2.0, 0.2),
+                Condition("late_energy", "above", 0.3, 0.03),  # the last fifth of the run decides, not the last snapshot
                 Condition("best_over_good", "below", 2.0, 0.2),
             ),
         ),
@@ -94,11 +93,27 @@ RULES = (
                 Condition("energy_trend", "below", -0.5, 0.05),
                 Condition("energy_fall", "above", 0.06, 0.02),
                 Condition("on_gain", "above", -0.08, 0.02),  # while the other one does not get worse
+                Condition("final_over_best", "below", 1.5, 0.1),  # recovering from a bad turn is not improving ...
+                Condition("energy_turns", "below", 1, 0),  # ... nor is the way down of a swing
+            ),
+            (  # steady or not, when the snapshots say the same
+                Condition("energy_fall", "above", 0.2, 0.03),
+                Condition("improvement", "above", 0.1, 0.02),
+                Condition("improvement_over_spread", "above", 3.0, 0.5),
+                Condition("final_over_best", "below", 1.1, 0.05),
+                Condition("improvement_over_relapse", "above", 2.0, 0.2),
             ),
             (  # energy may be right long before single samples are: on a ring it says little of what lies between the modes
                 Condition("on_trend", "above", 0.5, 0.05),
                 Condition("on_gain", "above", 0.04, 0.01),
                 Condition("energy_fall", "above", -0.08, 0.02),
+            ),
+            (  # samples creep up to tight modes when energy has long been right
+                Condition("late_energy", "below", 0.25, 0.05),
+                Condition("gap_fall", "above", 0.15, 0.03),
+                Condition("gap_fall_over_spread", "above", 3.0, 0.5),
+                Condition("gap_over_best", "below", 1.05, 0.02),
+                Condition("energy_turns", "below", 1, 0),
             ),
             (  # a run too short for glimpses
                 Condition("glimpses", "below", 6, 0),
@@ -129,7 +144,7 @@ RULES = (
         "oscillating",
         (
             (Condition("energy_turns", "above", 2, 0),),
-            (Condition("share_reach", "above", 0.5, 0.05), Condition("share_rounds", "above", 1.25, 0.1)),
+            (Condition("share_reach", "above", 0.5, 0.05), Condition("share_rounds", "above", 1.0, 0.1)),  # once there and back
         ),
         "quality or the modes' shares go round instead of settling",
         "Mescheder et al. 2018; Berard et al. 2020; Richardson & Weiss 2018 (shares per bin)",
@@ -161,7 +176,11 @@ RULES = (
     Rule(
         "discriminator_wins",
         (
-            (Condition("auc_late", "above", 0.99, 0.005), Condition("movement_drop", "below", 100, 30)),
+            (
+                Condition("auc_late", "above", 0.99, 0.005),
+                Condition("movement_drop", "below", 100, 30),
+                Condition("drift", "above", 0.03, 0.01, optional=True),  # a G that never moved is not beaten: it never played
+            ),
             (Condition("auc_late", "above", 0.99, 0.005), Condition("drift", "above", 0.1, 0.02)),
         ),
         "D converged (it separates the batches perfectly) while G still moves and gets no better",

@@ -56,7 +56,7 @@ def _rows(game: StagedGame, folder: Path) -> list[dict[str, Any]]:
     rows = []
     for lane, watched in zip(seen, oracle_side(folder), strict=True):
         found, word = judge(facts(lane, standards)), truth.label(watched)
-        row = {"game": game.name, "source": game.params["data"]["source"], "split": game.split, "seed": lane.seed}
+        row = {"game": game.name, "source": game.source, "split": game.split, "seed": lane.seed}
         rows.append({**row, "oracle": word.label, "why": word.why, "rules": found.verdict, "doubt": found.doubt})
     return rows
 

@@ -1,11 +1,12 @@
 """The table of staged games: which data, which game, and whether thresholds may look at it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stages.errors import SeesawError
+from stages.staged import made as making
 from stages.store.config import Config, parse, read_yaml
 from stages.store.files import sha256_json
 
@@ -18,11 +19,12 @@ SPLITS = ("tune", "report")
 
 @dataclass(frozen=True)
 class StagedGame:
-    """One entry: `params` is what its project's params.yaml holds."""
+    """One entry: `params` is what its project's params.yaml holds, `made` what data are made for it (none: the project's own source)."""
 
     name: str
     split: str
     params: Mapping[str, Any]
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def config(self) -> Config:
@@ -32,7 +34,12 @@ class StagedGame:
     @property
     def digest(self) -> str:
         """sha256 of what is played."""
-        return sha256_json(self.params)
+        return sha256_json({**self.params, "made": self.made} if self.made else self.params)
+
+    @property
+    def source(self) -> str:
+        """What the data are, in a word."""
+        return f"made {self.made['kind']}" if self.made else str(self.params["data"]["source"])
 
 
 def staged_games(table: Path = TABLE) -> dict[str, StagedGame]:
@@ -42,10 +49,13 @@ def staged_games(table: Path = TABLE) -> dict[str, StagedGame]:
 
 
 def _game(name: str, entry: Mapping[str, Any], bases: Mapping[str, Any]) -> StagedGame:
-    unknown = set(entry) - {"split", "base", "data", "train", "evaluate", *OF_VARIANT}
+    unknown = set(entry) - {"split", "base", "made", "data", "train", "evaluate", *OF_VARIANT}
     if unknown or entry.get("split") not in SPLITS or entry.get("base") not in bases:
         raise SeesawError(f"staged game {name}: split (tune, report) and base (one of {', '.join(bases)}) are needed; unknown: {unknown}")
     base = bases[entry["base"]]
+    made = entry.get("made", base.get("made", {}))
+    if made:
+        making.check(name, made)
     train = {"seeds": LANES, "lanes_per_group": LANES, **base["train"], **entry.get("train", {})}
     variant = {"penalty": {"name": "none"}, "constraint": {"name": "none"}, **{key: entry[key] for key in OF_VARIANT if key in entry}}
     params = {
@@ -55,4 +65,4 @@ def _game(name: str, entry: Mapping[str, Any], bases: Mapping[str, Any]) -> Stag
         "compare": {"baseline": VARIANT},
         "variants": {VARIANT: variant},
     }
-    return StagedGame(name, entry["split"], params)
+    return StagedGame(name, entry["split"], params, made)

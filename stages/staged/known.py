@@ -4,6 +4,7 @@ Known mixtures: the density itself. Dirac: the one point. Digits: the held-out t
 (right on more than 95% of real test items; the rules look at the validation part through a trained classifier's features).
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ POINT = 0.3  # of a unit: what counts as on the one point
 QUANTILE = 0.95  # of real test items' distances to their nearest real neighbour
 DUE = 0.2  # of its expected samples a mode needs to count as found
 DRAWN = 2_000  # fresh items of the truth
+HALVES = 40  # choices of classes behind what half of them are worth
 MOST = 800  # samples behind an energy distance
 
 
@@ -32,6 +34,7 @@ class Truth:
     modes: int
     fresh: np.ndarray  # [n, d] items of the truth that no game saw
     spread: float  # root mean variance of a coordinate, 1 where the data are one point
+    half: float | None = None  # labelled images: energy distance of real items of half of the classes to fresh items, in spreads
 
     @cached_property
     def among(self) -> float:
@@ -115,12 +118,24 @@ def labelled(root: Path) -> Truth:
     known, fresh = (_flat(arrays.to_model_scale(np.array(arrays.part(name, root)))) for name in ("train", "test"))
     names = np.asarray(arrays.labels("train", root))
     reach = float(np.quantile(_distances(fresh, known).min(1).values.numpy(), QUANTILE))
-    return Truth(lambda x: _nearest(x, known, reach, names), int(names.max()) + 1, fresh, float(np.sqrt(known.var(0).mean())))
+    truth = Truth(lambda x: _nearest(x, known, reach, names), int(names.max()) + 1, fresh, float(np.sqrt(known.var(0).mean())))
+    return dataclasses.replace(truth, half=half_of_the_classes(truth, known, names))
 
 
-def truth_of(root: Path) -> Truth:
-    """The truth behind the prepared data below `root`."""
+def half_of_the_classes(truth: Truth, items: np.ndarray, names: np.ndarray) -> float:
+    """Energy distance of real items that lack half of the classes (one fewer where they are odd), the median of HALVES such choices."""
+    rng = np.random.default_rng([20, 7])
+    choices = [rng.choice(truth.modes, (truth.modes + 1) // 2, replace=False) for _ in range(HALVES)]
+    return float(np.median([energy(truth, rng.permutation(items[np.isin(names, kept)])) for kept in choices]))
+
+
+def truth_of(root: Path, made: Mapping[str, Any]) -> Truth:
+    """The truth behind the prepared data below `root`; `made` as in `made.py`, empty for the project's own sources."""
     card, rng = arrays.read_card(root), np.random.default_rng([20, 6])
+    if made.get("kind") == "mixture":
+        offset, scales = np.array(card["offset"]), np.array(card["scales"])
+        std = made["std"] / float(np.sqrt(np.square(scales).mean()))  # centres are laid out so that coordinates differ by a few percent
+        return mixture({"centres": (np.array(made["centres"]) - offset) / scales, "std": std}, rng)
     if card["modes"] is not None:
         return mixture(card["modes"], rng)
     return labelled(root) if card["labels"] is not None else point(card["shape"][0])

@@ -21,6 +21,7 @@ from stages.game.streams import stream
 from stages.measure.classifier import one_thread
 from stages.measure.facts import Glimpse, Lane, Series, SnapshotQuality, Standards
 from stages.prepare import prepare
+from stages.staged import made
 from stages.staged.games import VARIANT, StagedGame
 from stages.staged.witness import watch
 from stages.store.files import read_json, replacing, write_text
@@ -40,6 +41,8 @@ def play(game: StagedGame, folder: Path) -> None:
     (root / "data" / "raw").mkdir(parents=True)
     for name in ("stages", "dvc.yaml"):
         (root / name).symlink_to(CODE / name)
+    if game.made:
+        made.write(game.made, root / "data" / "raw")
     config = game.config
     prepare(config, root)
     train(config, VARIANT, root, quiet=True)
@@ -47,7 +50,7 @@ def play(game: StagedGame, folder: Path) -> None:
         case = read_case(config, VARIANT, root)
         seen = what_was_seen(case)
         _keep_samples(case, folder / PICTURE)
-    _write(folder / ORACLE, {"lanes": watch(root, VARIANT)})
+    _write(folder / ORACLE, {"lanes": watch(root, VARIANT, game.made)})
     _write(folder / RULES, {"game": game.digest, "standards": dataclasses.asdict(seen.standards), "lanes": [_lane(x) for x in seen.lanes]})
     shutil.rmtree(root)
 

@@ -32,6 +32,7 @@ class Bounds:
 ON = Bounds(0.45, 0.55)  # share of samples on the data, over what real items reach
 FOUND = Bounds(0.45, 0.55)  # share of modes found, over what real items reach
 NEAR = Bounds(0.30, 0.20)  # energy distance over the untrained generator's
+HALF = Bounds(1.25, 0.80)  # labelled images: energy distance over that of real items which lack half of the classes
 STEADY = 0.75  # share of the looks around the run's end that agree with it
 STRETCH = Bounds(0.15, 0.20)  # longest row of good looks, as a share of the run: it was no passing moment
 RELAPSED = Bounds(0.40, 0.25)  # share of later looks that are good again after a collapse
@@ -40,6 +41,8 @@ TREND = Bounds(0.35, 0.50)  # rank correlation with time in the run's last three
 FALL = Bounds(0.03, 0.10)  # and by how much: of the energy distance, ...
 GAIN = Bounds(0.02, 0.05)  # ... or of all samples
 LOSS = Bounds(0.10, 0.05)  # while the other one of the two does not get worse by so much
+LEVEL = Bounds(1.05, 0.95)  # median energy at the end over the lowest of five looks in a row before: what was there before is no progress
+HIGHER = Bounds(-0.02, 0.00)  # median share on the data at the end, less the highest of five looks in a row before
 SWING = 3.0  # factor by which the energy distance changes before it is said to have turned
 CALM = 0.05  # of the untrained generator's energy distance: what happens below is not looked at, it is near the sampling error
 TURNS = Bounds(1, 2)  # such turns from two fifths of the run to its end
@@ -85,11 +88,16 @@ def label(lane: Lane) -> Word:
 
 
 def good(lane: Lane, look: Mapping[str, float] | None) -> bool | None:
-    """Whether a look shows good samples: on the data, all about, near the truth."""
+    """Whether a look shows good samples: on the data, all about, near the truth.
+
+    An untrained generator of images is farther off than any wrong images: a fifth of its way says little. Half of the classes says more.
+    """
     if look is None:
         return False
     real, start = lane["real"], lane["looks"][0]
     answers = [ON.ask(look["on"] / real["on"]), FOUND.ask(look["found"] / real["found"]), NEAR.ask(look["energy"] / start["energy"])]
+    if lane.get("half") is not None:
+        answers.append(HALF.ask(look["energy"] / lane["half"]))
     return False if False in answers else UNCLEAR if None in answers else True
 
 
@@ -144,17 +152,26 @@ def _improves(lane: Lane) -> tuple[bool | None, str]:
         return False, "not finite"
     fall = 1 - _median(lane, "energy", 0.9, 1.0) / _median(lane, "energy", 0.6, 0.75)
     gain = _median(lane, "on", 0.9, 1.0) - _median(lane, "on", 0.6, 0.75)
+    level = _median(lane, "energy", 0.9, 1.0) / min(_medians(lane, "energy"))
+    higher = _median(lane, "on", 0.9, 1.0) - max(_medians(lane, "on"))
     ways = [
-        (TREND.ask(-_trend(looks, "energy")), FALL.ask(fall), LOSS.ask(-gain)),
-        (TREND.ask(_trend(looks, "on")), GAIN.ask(gain), LOSS.ask(-fall)),
+        (TREND.ask(-_trend(looks, "energy")), FALL.ask(fall), LOSS.ask(-gain), LEVEL.ask(level)),
+        (TREND.ask(_trend(looks, "on")), GAIN.ask(gain), LOSS.ask(-fall), HIGHER.ask(higher)),
     ]
     answers = [False if False in way else UNCLEAR if UNCLEAR in way else True for way in ways]
     why = f"energy fell by {fall:.0%} (rank trend {_trend(looks, 'energy'):.2f}), share on the data rose by {gain:.0%}"
+    why += f"; energy {level:.2f} of its lowest before, share {higher:+.0%} from its highest"
     return (True if True in answers else UNCLEAR if UNCLEAR in answers else False), why
 
 
 def _median(lane: Lane, measure: str, first: float, last: float) -> float:
     return float(np.median([look[measure] for look in _around(lane, first, last)]))
+
+
+def _medians(lane: Lane, measure: str) -> list[float]:
+    """Of five looks in a row, each, in the first seven tenths of the run; a moment that is not finite is left out."""
+    values = [look[measure] for look in _around(lane, 0.0, 0.7) if look is not None]
+    return [float(np.median(values[i : i + 5])) for i in range(max(1, len(values) - 4))]
 
 
 def _trend(looks: Sequence[Mapping[str, Any]], measure: str) -> float:

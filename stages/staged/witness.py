@@ -38,22 +38,27 @@ UNSURE = 0.7  # a D whose AUC is below is compared with a fresh one, where sampl
 SEED = 606
 
 
-def watch(root: Path, name: str) -> list[dict[str, Any]]:
-    """What was seen of every lane, as plain values (an entry a lane; `null` where nothing finite was to be seen)."""
+def watch(root: Path, name: str, made: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What was seen of every lane, as plain values (an entry a lane; `null` where nothing finite was to be seen).
+
+    `made` says what the data are where they were made for the game (`made.py`).
+    """
     run = read_json(root / layout.run(name), "train it")
     with one_thread():
-        return _watch(run, root, name)
+        return _watch(run, root, name, known.truth_of(root, made or {}))
 
 
-def _watch(run: Mapping[str, Any], root: Path, name: str) -> list[dict[str, Any]]:
-    truth, config, seeds = known.truth_of(root), run["config"], run["seeds"]
+def _watch(run: Mapping[str, Any], root: Path, name: str, truth: known.Truth) -> list[dict[str, Any]]:
+    config, seeds = run["config"], run["seeds"]
     items = torch.from_numpy(arrays.to_model_scale(np.array(arrays.part("train", root))))
     test = torch.from_numpy(arrays.to_model_scale(np.array(arrays.part("test", root)[:MANY])))
     game = Game(read_variant(config), tuple(run["data"]["shape"]), config["latent"], config["batch"], config["steps"], seeds)
     total, at = config["steps"], sorted({round(config["steps"] * k / LOOKS) for k in range(2 * LOOKS + 1)})
     noise = torch.randn(SAMPLES, config["latent"], generator=stream(SEED, "look"))
     real = known.look(truth, truth.fresh[len(truth.fresh) // 2 :])._asdict()
-    lanes: list[dict[str, Any]] = [{"seed": seed, "steps": total, "real": real, "looks": [], "gradients": []} for seed in seeds]
+    lanes: list[dict[str, Any]] = [
+        {"seed": seed, "steps": total, "real": real, "half": truth.half, "looks": [], "gradients": []} for seed in seeds
+    ]
     course: list[Tensor] = []
     still: list[Tensor] = []
     statistics: dict[str, Tensor] = {}  # of the run's end: what moves later is what G's weights move

@@ -181,6 +181,26 @@ def test_a_lane_that_still_improves_is_undertrained(energies, on, word):
     assert verdict(lane(STUCK, glimpses=glimpses(energies, on))).verdict == word
 
 
+@pytest.mark.parametrize(("distances", "word"), [([50, 40, 30, 30, 25, 21], "undertrained"), ([50, 40, 12, 30, 25, 21], "undetermined")])
+def test_the_way_down_of_a_swing_is_no_progress(distances, word):
+    """Glimpses fall to the end in both; in the second the snapshots had been much lower."""
+    looks = quality(distances, precision=0.05, coverage=0.05)
+    assert verdict(lane(looks, glimpses=glimpses([5, 3, 2, 1.7, 1.5]))).verdict == word
+
+
+@pytest.mark.parametrize(("gaps", "word"), [([9, 8, 7, 6, 5, 4], "undertrained"), ([9, 8, 3, 6, 5, 4], "undetermined")])
+def test_samples_that_creep_up_to_tight_modes_still_improve(gaps, word):
+    """Energy has long been right (0.04 of its first); in the second the gap had been lower before."""
+    looks = [replace(look, gap=gap, gap_spread=0.1) for look, gap in zip(STUCK, gaps, strict=True)]
+    assert verdict(lane(looks, glimpses=glimpses([5, 0.2, 0.2, 0.2, 0.2]))).verdict == word
+
+
+@pytest.mark.parametrize(("away", "word"), [(1.0, "discriminator_wins"), (0.001, "undetermined")])
+def test_a_generator_that_never_moved_is_not_beaten(away, word):
+    records = {"auc": series(1, 1), "sample_movement": series(1e-5, 1e-5)}
+    assert verdict(lane(STUCK, records, glimpses=glimpses([5, 5], to_end=away))).verdict == word
+
+
 def test_a_game_that_goes_round_has_not_collapsed_late():
     """It is good each time it passes: one snapshot alone is no level that was lost."""
     passing = quality([50, 30, 2.0, 30, 2.0, 30], precision=0.5, coverage=0.5)

@@ -158,6 +158,30 @@ def test_what_was_gained_and_is_lost_again_is_not_known_to_be_progress():
     assert truth.label(lane).label is None
 
 
+def test_what_had_been_reached_before_is_no_progress():
+    """A fall that only returns to where the course had been is the way down of a swing."""
+    lane = improving()
+    for look in lane["looks"][3:8]:
+        look["energy"] = 1.0  # the run ends between 1.2 and 1.0
+    assert truth.label(lane).label != "undertrained"
+
+
+@pytest.mark.parametrize(("half", "word"), [(0.1, "healthy"), (0.02, "undetermined"), (0.05, None)])
+def test_good_images_are_nearer_to_the_truth_than_half_of_the_classes(half, word):
+    """Energy 0.05: half of it, two and a half times, and as much as half of the classes."""
+    assert truth.label(course(GOOD, half=half)).label == word
+
+
+def test_half_of_two_classes_is_one_of_them():
+    """One of two far classes against both: half of the distance between them, less half of what lies within one."""
+    rng = np.random.default_rng(2)
+    items, names = np.concatenate([rng.normal(-5, 1, (400, 1)), rng.normal(5, 1, (400, 1))]), np.repeat([0, 1], 400)
+    both = known.Truth(lambda x: (x[:, 0] > 0, np.zeros(len(x), int)), 2, rng.permutation(items), 1.0)
+    within = 2 / math.sqrt(math.pi)
+    expected = 2 * (10 + within) / 2 - within - (10 + within) / 2  # 2 E|x - y| - E|x - x'| - E|y - y'|
+    assert known.half_of_the_classes(both, items, names) == pytest.approx(expected, rel=0.05)
+
+
 def test_samples_that_stood_still_and_move_again_are_unclear():
     assert truth.label(course(BAD, gradients=gradients(1.0, 1e-4), moved=0.3, to_end=[0.001] * 41)).label is None
 
