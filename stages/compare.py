@@ -29,6 +29,14 @@ NOTES = {
     "friedman_approximate": "Friedman's p is an approximation at this number of seeds and variants",
 }
 PLOTTED = ("rank", "variant", "median", "low", "high", "mean", "best", "area", "mean_rank", "failed", "flops")
+DIFFERENT = {
+    "features": "feature space",
+    "samples": "number of samples",
+    "primary": "primary metric",
+    "data": "data",
+    "seeds": "seeds",
+    "last_snapshot": "last snapshot",
+}
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,11 @@ def compare(config: Config, root: Path = Path()) -> dict[str, Any]:
     """Write comparison.json and compare.csv, and return the comparison. SeesawError where a file is missing or nothing is comparable."""
     found = [_read(root, name, config.compare.primary) for name in config.variants]
     baseline = next(entry for entry in found if entry.name == config.compare.baseline)
-    reasons = {entry.name: _mismatch(entry, baseline) for entry in found}
-    if reasons[baseline.name]:
-        raise SeesawError(f"the baseline {baseline.name} cannot be compared: {reasons[baseline.name]}; {REMEDY}")
-    entries = [entry for entry in found if reasons[entry.name] is None]
-    excluded = [{"variant": name, "reason": reason} for name, reason in reasons.items() if reason]
+    different = {entry.name: _differs(entry, baseline) for entry in found}
+    if different[baseline.name]:
+        raise SeesawError(f"the baseline {baseline.name} cannot be compared: {_reason(different[baseline.name], baseline.name)}; {REMEDY}")
+    entries = [entry for entry in found if not different[entry.name]]
+    excluded = [{"variant": name, "differs": names, "reason": _reason(names, baseline.name)} for name, names in different.items() if names]
     comparison = _comparison(config, entries, baseline) | {"excluded": excluded}
     write_json(root / layout.COMPARISON, comparison)
     write_text(root / layout.COMPARE_PLOT, _table(comparison["ranking"]))
@@ -87,20 +95,25 @@ def _lane_values(snapshot: Mapping[str, Any], metric: str) -> list[float]:
     return [float("nan") if cell is None or cell["value"] is None else float(cell["value"]) for cell in cells]
 
 
-def _mismatch(entry: Entry, reference: Entry) -> str | None:
-    """Why a variant's scores cannot stand beside the baseline's; None where they can."""
+def _differs(entry: Entry, reference: Entry) -> list[str]:
+    """In what a variant's scores differ from the baseline's, so that they cannot stand beside them; empty where they can."""
     if entry.run["fingerprint"] != entry.scores["fingerprint"] or entry.run["fingerprint"] != entry.diagnosis["fingerprint"]:
-        return "its run, scores and diagnosis are of different trainings"
+        return ["training"]
     pairs: dict[str, Any] = {
-        "feature space": lambda e: e.scores["features"]["digest"],
-        "number of samples": lambda e: e.scores["samples"],
-        "primary metric": lambda e: e.scores["primary"],
+        "features": lambda e: e.scores["features"]["digest"],
+        "samples": lambda e: e.scores["samples"],
+        "primary": lambda e: e.scores["primary"],
         "data": lambda e: e.run["data"]["digest"],
         "seeds": lambda e: e.run["seeds"],
-        "last snapshot": lambda e: e.steps[-1],
+        "last_snapshot": lambda e: e.steps[-1],
     }
-    different = [what for what, of in pairs.items() if of(entry) != of(reference)]
-    return f"another {', another '.join(different)} than {reference.name}" if different else None
+    return [what for what, of in pairs.items() if of(entry) != of(reference)]
+
+
+def _reason(different: Sequence[str], reference: str) -> str:
+    if different == ["training"]:
+        return "its run, scores and diagnosis are of different trainings"
+    return f"another {', another '.join(DIFFERENT[what] for what in different)} than {reference}"
 
 
 def _comparison(config: Config, entries: Sequence[Entry], baseline: Entry) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from stages.draw.page.html import render_html
 from stages.draw.page.markdown import render_markdown
-from stages.draw.page.material import Band, Layers, Material, VariantMaterial
+from stages.draw.page.material import Band, Incident, Layers, Material, VariantMaterial
+from stages.draw.page.words import Words
 from stages.errors import SeesawError
 from stages.store import layout, records
 from stages.store.config import Config
@@ -22,6 +23,7 @@ from stages.store.records import Records
 
 REMEDY = "run `dvc repro`"
 LAYERED = ("g_gradient_norm", "d_gradient_norm", "g_update_ratio", "d_update_ratio")
+INCIDENTS = ("d_non_finite", "g_non_finite")
 STEP = re.compile(r"step-(\d+)\.png")
 
 
@@ -33,13 +35,16 @@ def report(config: Config, root: Path = Path()) -> None:
     unknown = sorted(set(config.variants) ^ {*ranked, *left})
     if unknown:
         raise SeesawError(f"{layout.COMPARISON} is of other variants than params.yaml ({', '.join(unknown)}): {REMEDY}")
-    material = Material(config.report.title, comparison, [_variant(root, name) for name in ranked + left])
+    words = Words(config.report.language)
+    material = Material(config.report.title or words("title"), comparison, [_variant(root, name) for name in ranked + left])
     write_text(root / layout.REPORT / "index.html", render_html(material, config.report.language))
     write_text(root / layout.REPORT / "report.md", render_markdown(material, config.report.language))
 
 
 def _variant(root: Path, name: str) -> VariantMaterial:
     run, scores, diagnosis = (read_json(root / place(name), REMEDY) for place in (layout.run, layout.scores, layout.diagnostics))
+    if "doubts" not in diagnosis:
+        raise SeesawError(f"{layout.diagnostics(name)} is of an earlier version of this program: {REMEDY}")
     found = records.read(root / layout.records(name))
     whole = [measure for measure, layer in found.columns if not layer]
     return VariantMaterial(
@@ -49,7 +54,21 @@ def _variant(root: Path, name: str) -> VariantMaterial:
         bands={measure: _band(found, measure) for measure in whole},
         layers={measure: _layers(found, measure) for measure in LAYERED},
         samples=_samples(root / layout.samples(name)),
+        incidents={int(seed): found_first for lane, seed in enumerate(found.seeds) if (found_first := _incident(found, lane))},
     )
+
+
+def _incident(found: Records, lane: int) -> Incident | None:
+    """The first step at which one of a lane's gradients was not finite, and its layers."""
+    counts = [
+        (int(step), measure[0].upper(), layer, int(count))
+        for measure in INCIDENTS
+        for layer in found.layers(measure)
+        for step, count in zip(found.steps_of(measure, layer), found.series(measure, layer)[:, lane], strict=True)
+        if count > 0
+    ]
+    first = min((step for step, *_ in counts), default=None)
+    return None if first is None else Incident(first, [(player, layer, count) for step, player, layer, count in counts if step == first])
 
 
 def _samples(folder: Path) -> dict[int, bytes]:

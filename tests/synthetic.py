@@ -312,6 +312,7 @@ def diagnostics_json(run: Mapping[str, Any], verdict: str, columns: Mapping[str,
         "fingerprint": run["fingerprint"],
         "verdict": verdict,
         "doubt": None,
+        "doubts": [],
         "flags": [],
         "counts": {word: verdicts.count(word) for word in dict.fromkeys(verdicts)},
         "lanes": [lane_diagnosis(run, lane, word) for lane, word in zip(run["lanes"], verdicts, strict=True)],
@@ -322,16 +323,16 @@ def diagnostics_json(run: Mapping[str, Any], verdict: str, columns: Mapping[str,
 def lane_diagnosis(run: Mapping[str, Any], lane: Mapping[str, Any], word: str) -> dict[str, Any]:
     """One entry of diagnostics/v.json's lanes."""
     evidence = {
-        "measure": "auc",
+        "measure": "auc_late",
         "value": 0.7,
         "threshold": 0.95,
         "relation": "below",
         "steps": [run["steps"]],
-        "text": "AUC 0.70 stays below 0.95",
+        "text": "auc has the median 0.7 over the last quarter",
     }
     command = f"dvc exp run -S variants.{run['variant']}.penalty.name=r1 -S +variants.{run['variant']}.penalty.weight=1.0"
     remedies = [] if word == "healthy" else [{"name": "add_r1", "why": "bounds the discriminator's slope on real data", "command": command}]
-    return {"seed": lane["seed"], "verdict": word, "doubt": None, "flags": [], "evidence": [evidence], "remedies": remedies}
+    return {"seed": lane["seed"], "verdict": word, "doubt": None, "doubts": [], "flags": [], "evidence": [evidence], "remedies": remedies}
 
 
 def scores_json(run: Mapping[str, Any], verdict: str, shape: Shape) -> dict[str, Any]:

@@ -171,6 +171,7 @@ def test_what_cannot_be_compared_is_listed_and_not_ranked(tmp_path, place, chang
     assert [r["variant"] for r in result["ranking"] + result["paired"]].count("other") == 0
     assert [e["variant"] for e in result["excluded"]] == ["other"]
     assert word in result["excluded"][0]["reason"]
+    assert len(result["excluded"][0]["differs"]) == 1
 
 
 def test_a_baseline_of_mixed_trainings_is_refused(tmp_path):

@@ -14,17 +14,19 @@ import pytest
 import synthetic
 from browser import CHROMIUM, Browser
 
-from stages.compare import compare
+from stages import report as node
+from stages.compare import DIFFERENT, compare
 from stages.draw.page import answer as answers
-from stages.draw.page import charts, figures, html, pictures
+from stages.draw.page import charts, figures, html, pictures, sentences
 from stages.draw.page.driven import driven
 from stages.draw.page.markdown import plain
-from stages.draw.page.material import Band, VariantMaterial
+from stages.draw.page.material import Band, Incident, VariantMaterial
 from stages.draw.page.numbers import figure, quantity
 from stages.draw.page.words import CHINESE, CHINESE_WHY, ENGLISH, GRAVITY, Words
 from stages.errors import SeesawError
+from stages.measure import doubts, remedies, verdict_rules
 from stages.report import report
-from stages.store import layout
+from stages.store import layout, records
 from stages.store.config import Config, parse
 
 FATES = {
@@ -172,7 +174,7 @@ def test_the_answer_ranking_evidence_and_remedies_are_there(tree):
     assert all(f'id="v-{name}"' in text for name in FATES)
     assert "discriminator wins" in text
     assert "dvc exp run -S variants.overpowered.penalty.name=r1" in text
-    assert "AUC 0.70 stays below 0.95" in text
+    assert "Over the last quarter D&#39;s AUC has the median 0.700" in text
     assert "Eigenvalues of the game" in text
 
 
@@ -198,9 +200,9 @@ def test_equal_tuning_needs_no_warning(tree):
 def test_what_comes_from_files_is_escaped(copied):
     def spoil(diagnosis):
         for lane in diagnosis["lanes"]:
-            lane["evidence"][0]["text"] = HOSTILE
+            lane["evidence"][0].update(measure=HOSTILE, text=HOSTILE)
             lane["remedies"] = [{"name": HOSTILE, "why": HOSTILE, "command": HOSTILE}]
-        diagnosis["doubt"] = HOSTILE
+        diagnosis["doubts"] = [{"kind": "nearly", "verdict": HOSTILE, "conditions": []}]
 
     edit(copied / layout.diagnostics("overpowered"), spoil)
     edit(copied / layout.run("overpowered"), lambda run: run["lanes"][0].update(status="non_finite", reason=HOSTILE))
@@ -296,18 +298,20 @@ def test_both_languages_have_the_same_words_and_places():
 
 
 def test_chinese_is_chinese():
-    allowed = {"none", "measure.auc", "variant.parameters_value", "list.comma", "sentence.gap"}
+    allowed = {"none", "doubt.gap", "variant.parameters_value", "list.comma", "sentence.gap"}
     assert [key for key, text in CHINESE.items() if not re.search(r"[\u4e00-\u9fff]", text) and key not in allowed] == []
 
 
 def test_every_word_is_used_and_every_word_used_exists():
     folder = Path(html.__file__).parent
-    sources = [folder / name for name in ("template.html", "html.py", "answer.py", "charts.py", "driven.py", "markdown.py", "page.js")]
+    names = ("template.html", "html.py", "answer.py", "charts.py", "driven.py", "markdown.py", "sentences.py", "page.js")
+    sources = [*(folder / name for name in names), Path(node.__file__)]
     text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
     used = set(re.findall(r"""["']([a-z]+\.[a-z_]+)["']""", text)) & set(ENGLISH) | {
         k for k in ENGLISH if f"'{k}'" in text or f'"{k}"' in text
     }
-    composed = ("metric.", "measure.", "verdict.", "meaning.", "remedy.", "flag.", "relation.", "note.", "method.", "chart.", "series.")
+    composed = ("said.", "lack.", "doubt.", "differs.", "model.")
+    composed += ("metric.", "measure.", "verdict.", "meaning.", "remedy.", "flag.", "relation.", "note.", "method.", "chart.", "series.")
     composed += (
         "reading.",
         "tuning.",
@@ -330,16 +334,128 @@ def test_every_word_is_used_and_every_word_used_exists():
 
 
 def test_every_verdict_remedy_and_measure_has_words():
-    from stages.measure import remedies, verdict_rules
-
     words = Words("en")
     conditions = [c for rule in (*verdict_rules.RULES, *verdict_rules.FLAGS) for way in rule.ways for c in way]
     asked = {f"measure.{c.measure}" for c in conditions} | {f"measure.{name}" for name in verdict_rules.CONTEXT}
     asked |= {f"verdict.{name}" for name in verdict_rules.SEVERITY} | {f"meaning.{name}" for name in verdict_rules.SEVERITY}
+    known = {c.measure for c in (*conditions, *verdict_rules.ENOUGH)} | set(verdict_rules.CONTEXT)
+    asked |= {f"said.{name}" for name in known} | {f"said.{name}.of" for name in sentences.REFERENCES}
+    asked |= {f"lack.{source}" for source in (*sentences.SOURCES.values(), "records")}
+    asked |= {f"doubt.{kind}" for kind in doubts.KINDS} | {f"differs.{name}" for name in DIFFERENT}
     asked |= {f"remedy.{remedy.name}" for remedy in remedies.REMEDIES} | {f"flag.{flag.verdict}" for flag in verdict_rules.FLAGS}
     assert sorted(key for key in asked if not words.has(key)) == []
     assert set(GRAVITY) == set(verdict_rules.SEVERITY)
     assert set(CHINESE_WHY) == {remedy.name for remedy in remedies.REMEDIES}
+
+
+# names, terms and units that a Chinese reader of this field meets in Latin letters
+TERMS = re.compile(
+    r"AUC|CD|D|EMA|FLOP|[kMGT]?FLOP|GAN|G|L_[GD]|P|z|∂|R[12]|p|log|logits?|leaky|Seesaw|Student-t|Friedman|Nemenyi|Wilson|Wasserstein|Lipschitz|max-T|"
+    r"Fréchet|params\.yaml|seesaw tune|et al\.|[kMGTx]|"
+    r"Arjovsky|Bottou|Gidel|Goodfellow|Gulrajani|Huang|Lin|Mescheder|Miyato|Salimans|Sønderby|Yazıcı|Zhao"
+)
+
+
+class Said(HTMLParser):
+    """What a reader sees or is told, code and scripts apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.hidden = 0
+
+    def handle_starttag(self, tag, attrs):
+        self.hidden += tag in ("script", "style", "code")
+        self.found += [value for key, value in attrs if value and key in ("alt", "title", "aria-label")]
+
+    def handle_endtag(self, tag):
+        self.hidden -= tag in ("script", "style", "code")
+
+    def handle_data(self, text):
+        if not self.hidden:
+            self.found.append(text)
+
+
+def strings(value: Any) -> list[str]:
+    """Every string in a JSON value, but pictures, names of looks, and the reason that the script only compares with null."""
+    if isinstance(value, dict):
+        return [text for key, inner in value.items() if key not in ("role", "kind", "dash", "src", "reason") for text in strings(inner)]
+    return [text for inner in value for text in strings(inner)] if isinstance(value, list) else [value] if isinstance(value, str) else []
+
+
+def foreign(text: str, names) -> list[str]:
+    """Latin words of a text that are neither names nor terms."""
+    latin = re.sub(r"[\u3000-\u9fff\uff00-\uffef]|\b[0-9a-f]{12,}\b|\d[\d.]*e[−\d]\d*", " ", text)  # digests and 1e−5 are no words
+    words = [word.strip(".") for word in re.findall(r"[A-Za-zÀ-ÖØ-öø-ž][\w.\-]*(?: al\.| tune)?", latin)]
+    return [word for word in words if word not in names and not TERMS.fullmatch(word) and not TERMS.fullmatch(word + ".")]
+
+
+def full_diagnosis(diagnosis: dict[str, Any], verdict: str) -> None:
+    """Every measure with a value, without one and with an infinite one; every doubt, remedy and flag."""
+    conditions = [c for rule in (*verdict_rules.RULES, *verdict_rules.FLAGS) for way in rule.ways for c in way]
+    measures = sorted({c.measure for c in (*conditions, *verdict_rules.ENOUGH)} | set(verdict_rules.CONTEXT))
+    evidence = [
+        {"measure": name, "value": value, "threshold": 1.0, "relation": relation, "steps": [1, 2], "text": "an English sentence"}
+        for name in measures
+        for value, relation in ((1.5, "above"), (None, "below"), (None, None))
+    ]
+    missed = [(conditions[0], 1.0), (conditions[1], 2.0)]
+    lane = [doubts.too_short(10, 1), doubts.near(conditions[0], 1.0), doubts.nearly(verdict, missed)]
+    whole = [doubts.few_agree(verdict, 4, 8), doubts.lanes_doubt(4, 4, lane)]
+    fits = [{"name": one.name, "why": one.why, "command": "dvc exp run"} for one in remedies.REMEDIES]
+    for place in diagnosis["lanes"]:
+        place.update(verdict=verdict, evidence=evidence, doubts=[one.as_json() for one in lane], remedies=fits)
+    diagnosis["lanes"][-1].update(verdict="healthy" if verdict != "healthy" else "oscillating")
+    quality = {"good": 2.0, "floor_precision": 0.9, "floor_coverage": None}
+    flags = [flag.verdict for flag in verdict_rules.FLAGS]
+    diagnosis.update(doubts=[one.as_json() for one in whole], flags=flags, story={**diagnosis["story"], "quality": quality})
+
+
+@pytest.mark.parametrize("kind", ["image", "vector"])
+def test_the_chinese_page_says_nothing_in_english(tmp_path, kind):
+    """Every verdict, measure, doubt, remedy, flag and reason there is, shown to a reader of Chinese."""
+    names = {"non_saturating": "healthy"} | {f"v_{verdict}": verdict for verdict in GRAVITY} | {"left": "healthy", "stale": "healthy"}
+    synthetic.write_results(tmp_path, names, synthetic.Shape(kind=kind, seeds=tuple(range(8))))
+    for name, verdict in names.items():
+        edit(tmp_path / layout.diagnostics(name), lambda diagnosis, verdict=verdict: full_diagnosis(diagnosis, verdict))
+        edit(tmp_path / layout.diagnostics(name), add_landscape)
+        if kind == "vector":
+            edit(tmp_path / layout.diagnostics(name), add_field)
+    edit(tmp_path / layout.scores("left"), lambda scores: (scores["features"].update(digest="other"), scores.update(samples=7)))
+    edit(tmp_path / layout.scores("stale"), lambda scores: scores.update(fingerprint="other"))
+    chosen = config(names, "zh", title="")
+    compare(chosen, tmp_path)
+    report(chosen, tmp_path)
+    parser = Said()
+    parser.feed(without_library(page(tmp_path)))
+    layers = {layer for found in synthetic.LAYERS.values() for layer in found}
+    identifiers = {*names, *layers, "none", "hinge"}
+    assert {word for text in parser.found for word in foreign(text, identifiers)} == set()
+    told = data(page(tmp_path))
+    texts = strings({key: told[key] for key in ("words", "alts", "charts")})
+    assert {word for text in texts for word in foreign(text, identifiers)} == set()
+    summary = re.sub(r"``.*?``|`[^`]*`|<img[^>]*>", "", (tmp_path / layout.REPORT / "report.md").read_text()).replace("\\", "")
+    assert set(foreign(summary, identifiers)) == set()
+
+
+def test_a_lane_that_broke_says_where(tmp_path):
+    """The layers come from the records; more than three are counted."""
+    layers = [("D", "a.weight", 3), ("D", "b.weight", 1), ("G", "c.weight", 9), ("G", "d.weight", 2)]
+    assert sentences.ended(Incident(40, layers[:1]), Words("en")).endswith("first seen at step 40: 3 values of a.weight (D)")
+    assert sentences.ended(Incident(40, layers), Words("en")).endswith("9 values of c.weight (G) and 1 more layers")
+    assert sentences.ended(None, Words("zh")) == "损失不再是有限数"
+    block = records.Block((("d_non_finite", "a.weight"), ("d_non_finite", "b.weight")), np.array([3, 5]), np.array([0, 0]),
+                          np.array([[[0.0, 2.0], [0.0, 0.0]], [[1.0, 4.0], [0.0, 6.0]]]))  # fmt: skip
+    records.write(tmp_path / "x.parquet", [7, 8], [block])
+    found = records.read(tmp_path / "x.parquet")
+    assert [node._incident(found, lane) for lane in (0, 1)] == [Incident(5, [("D", "a.weight", 1)]), Incident(3, [("D", "a.weight", 2)])]
+
+
+def test_an_axis_turns_logarithmic_both_ways_where_a_linear_one_hides_a_curve():
+    assert charts.linear_below([[0.5, -0.4, 0.3, None], [0.2, -0.1, 0.0]]) is None
+    assert charts.linear_below([[0.25, 3e-6, 4e-7, 3e-10]]) == 1e-10
+    assert charts.linear_below([[1.0, -2.0, 1.5]], [[-500.0, None]]) == 1.0  # a band may hide the medians, too
+    assert charts.linear_below([[], [None], [0.0]]) is None
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.measure.doubts import Doubt, few_agree, lanes_doubt, near, nearly, sentence, too_short
 from stages.measure.facts import Fact
 from stages.measure.verdict_rules import CONTEXT, ENOUGH, FLAGS, HEALTHY, RULES, SEVERITY, UNDETERMINED, Condition, Rule
 
@@ -39,9 +40,14 @@ class Judgement:
     """The verdict on one lane."""
 
     verdict: str
-    doubt: str | None
+    doubts: tuple[Doubt, ...]
     flags: tuple[str, ...]
     evidence: tuple[Evidence, ...]
+
+    @property
+    def doubt(self) -> str | None:
+        """The doubts in one sentence."""
+        return sentence(self.doubts)
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,14 @@ class VariantJudgement:
     """The verdict on a variant, and how many lanes got which."""
 
     verdict: str
-    doubt: str | None
+    doubts: tuple[Doubt, ...]
     flags: tuple[str, ...]
     counts: dict[str, int]
+
+    @property
+    def doubt(self) -> str | None:
+        """The doubts in one sentence."""
+        return sentence(self.doubts)
 
 
 def judge(facts: Mapping[str, Fact]) -> Judgement:
@@ -65,15 +76,14 @@ def judge(facts: Mapping[str, Fact]) -> Judgement:
     flags = tuple(flag.verdict for flag in FLAGS if _way(flag, facts) is not None)
     if held is None:
         evidence = _against_healthy(facts) + _against_causes(rules, facts) + _context(facts)
-        return Judgement(
-            UNDETERMINED, _doubt(UNDETERMINED, (), rules, facts, long_enough), flags, _unique(evidence + _flag_evidence(facts))
-        )
+        doubts = _doubts(UNDETERMINED, (), rules, facts, long_enough)
+        return Judgement(UNDETERMINED, doubts, flags, _unique(evidence + _flag_evidence(facts)))
     index, way = held
     verdict = rules[index].verdict
     evidence = [_evidence(condition, facts) for condition in way if facts[condition.measure].value is not None]
     if verdict not in ("healthy", "non_finite"):
         evidence += _against_healthy(facts) + _context(facts)
-    return Judgement(verdict, _doubt(verdict, way, rules[:index], facts, long_enough), flags, _unique(evidence + _flag_evidence(facts)))
+    return Judgement(verdict, _doubts(verdict, way, rules[:index], facts, long_enough), flags, _unique(evidence + _flag_evidence(facts)))
 
 
 def healthy(facts: Mapping[str, Fact]) -> bool:
@@ -95,19 +105,18 @@ def judge_variant(lanes: Sequence[Judgement]) -> VariantJudgement:
     flags = Counter(flag for lane in lanes for flag in lane.flags)
     kept = tuple(flag.verdict for flag in FLAGS if 2 * flags[flag.verdict] >= len(lanes))
     ordered = {word: counts[word] for word in sorted(counts, key=lambda word: (-counts[word], SEVERITY.index(word)))}
-    return VariantJudgement(verdict, _variant_doubt(verdict, lanes), kept, ordered)
+    return VariantJudgement(verdict, _variant_doubts(verdict, lanes), kept, ordered)
 
 
-def _variant_doubt(verdict: str, lanes: Sequence[Judgement]) -> str | None:
+def _variant_doubts(verdict: str, lanes: Sequence[Judgement]) -> tuple[Doubt, ...]:
     agreeing = [lane for lane in lanes if lane.verdict == verdict]
-    doubting = [lane.doubt for lane in agreeing if lane.doubt is not None]
-    reasons = []
-    if 3 * len(agreeing) <= 2 * len(lanes):
-        reasons.append(f"only {len(agreeing)} of {len(lanes)} lanes are {verdict}")
+    doubting = [lane for lane in agreeing if lane.doubts]
+    found = [few_agree(verdict, len(agreeing), len(lanes))] if 3 * len(agreeing) <= 2 * len(lanes) else []
     if 2 * len(doubting) >= len(agreeing):
-        commonest = Counter(doubting).most_common(1)[0][0] if len(set(doubting)) < len(doubting) else doubting[0]
-        reasons.append(f"{len(doubting)} of {len(agreeing)} lanes doubt: {commonest}")
-    return "; ".join(reasons) or None
+        counts = Counter(lane.doubt for lane in doubting)
+        commonest = max(doubting, key=lambda lane: counts[lane.doubt])
+        found.append(lanes_doubt(len(doubting), len(agreeing), commonest.doubts))
+    return tuple(found)
 
 
 def _holds(condition: Condition, facts: Mapping[str, Fact]) -> bool:
@@ -158,27 +167,29 @@ def _unique(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
     return tuple({item.measure: item for item in reversed(evidence)}[name] for name in dict.fromkeys(item.measure for item in evidence))
 
 
-def _doubt(verdict: str, way: Sequence[Condition], earlier: Sequence[Rule], facts: Mapping[str, Fact], long_enough: bool) -> str | None:
-    """Why the verdict is not certain, or `None`: too short a run, a value near its threshold, an earlier rule that only just failed."""
+def _doubts(
+    verdict: str, way: Sequence[Condition], earlier: Sequence[Rule], facts: Mapping[str, Fact], long_enough: bool
+) -> tuple[Doubt, ...]:
+    """Why the verdict is not certain: too short a run, a value near its threshold, an earlier rule that only just failed."""
     if verdict == "non_finite":
-        return None
-    reasons = [] if long_enough else [_too_short(verdict, facts)]
-    reasons += [f"{c.measure} {facts[c.measure].value:.3g} is near its threshold {c.threshold:g}" for c in way if _near(c, facts)]
-    reasons += [text for rule in earlier if (text := _nearly(rule, facts))]
-    return "; ".join(reasons) or None
+        return ()
+    found = [] if long_enough else [too_short(*(_value(condition, facts) for condition in ENOUGH))]
+    found += [near(condition, _value(condition, facts)) for condition in way if _near(condition, facts)]
+    found += [doubt for rule in earlier if (doubt := _nearly(rule, facts))]
+    return tuple(found)
 
 
-def _too_short(verdict: str, facts: Mapping[str, Fact]) -> str:
-    steps, snapshots = facts["steps_done"].value, facts["snapshots"].value
-    asks = f"{ENOUGH[0].threshold:g} steps and {ENOUGH[1].threshold:g} snapshots are needed to name a cause"
-    return f"too short a run to judge: {steps:g} steps, {snapshots:g} snapshots after step 0; {asks}"
-
-
-def _nearly(rule: Rule, facts: Mapping[str, Fact]) -> str | None:
+def _nearly(rule: Rule, facts: Mapping[str, Fact]) -> Doubt | None:
     """What kept an earlier rule from holding, when that is only values near their thresholds."""
     for way in rule.ways:
         failing = [condition for condition in way if not _holds(condition, facts)]
         if all(_near(condition, facts) for condition in failing):
-            names = ", ".join(f"{c.measure} {facts[c.measure].value:.3g} against {c.threshold:g}" for c in failing)
-            return f"nearly {rule.verdict}: {names}"
+            return nearly(rule.verdict, [(condition, _value(condition, facts)) for condition in failing])
     return None
+
+
+def _value(condition: Condition, facts: Mapping[str, Fact]) -> float:
+    value = facts[condition.measure].value
+    if value is None:
+        raise ValueError(f"{condition.measure} has no value here")
+    return value

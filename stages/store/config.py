@@ -108,7 +108,7 @@ class Gate:
 class Report:
     """The report's words."""
 
-    title: str = "Seesaw"
+    title: str = ""  # empty: the question, in the report's language
     language: Literal["en", "zh"] = "en"
 
 

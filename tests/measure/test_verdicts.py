@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.measure.course import NAMES, Glimpse, turns
+from stages.measure.doubts import too_short
 from stages.measure.facts import Lane, Series, SnapshotQuality, Standards, facts
 from stages.measure.features import Encoded
 from stages.measure.glance import fidelity, gap, look, standards, yardstick
@@ -367,7 +368,7 @@ def test_samples_that_are_not_finite_are_a_non_finite_verdict():
 
 
 def lanes_of(**counts):
-    return [Judgement(word, None, (), ()) for word, count in counts.items() for _ in range(count)]
+    return [Judgement(word, (), (), ()) for word, count in counts.items() for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -390,7 +391,7 @@ def test_lanes_make_a_variant(counts, expected):
 def test_a_variant_doubts_where_its_lanes_disagree_or_doubt():
     assert judge_variant(lanes_of(healthy=8)).doubt is None
     assert "only 5 of 8 lanes" in judge_variant(lanes_of(healthy=5, oscillating=3)).doubt
-    doubting = [Judgement("healthy", "too short", (), ())] * 2
+    doubting = [Judgement("healthy", (too_short(10, 1),), (), ())] * 2
     assert "2 of 2 lanes doubt: too short" in judge_variant(doubting).doubt
 
 

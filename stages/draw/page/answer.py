@@ -7,16 +7,18 @@ from typing import Any
 from stages.draw.page.charts import lead_lane
 from stages.draw.page.material import VariantMaterial
 from stages.draw.page.numbers import chance, figure, quantity
+from stages.draw.page.sentences import doubts
 from stages.draw.page.words import BAD, GOOD, GRAVITY, WORRYING, Words
 
 NAMED_TIES = 4  # more than this are not listed by name
 REASONS = 2  # pieces of evidence behind each failure
 
 
-def answer(comparison: Mapping[str, Any], steps: int, words: Words, why: Mapping[str, str]) -> list[str]:
-    """Three short paragraphs of plain text; `why` gives the reason of a variant that fails."""
+def answer(comparison: Mapping[str, Any], steps: int, words: Words, why: Mapping[str, str], doubt: str = "") -> list[str]:
+    """Three short paragraphs of plain text; `why` gives the reason of a variant that fails, `doubt` that of the first one's verdict."""
     first = comparison["ranking"][0]
-    return [_which(first, comparison, steps, words), _how_sure(first, comparison, words), _what_fails(comparison["ranking"], words, why)]
+    how_sure = _how_sure(first, comparison, words, doubt)
+    return [_which(first, comparison, steps, words), how_sure, _what_fails(comparison["ranking"], words, why)]
 
 
 def reasons(variants: Sequence[VariantMaterial], words: Words) -> dict[str, str]:
@@ -28,6 +30,12 @@ def reasons(variants: Sequence[VariantMaterial], words: Words) -> dict[str, str]
         if said:
             found[variant.name] = words("list.comma").join(said)
     return found
+
+
+def first_doubt(comparison: Mapping[str, Any], variants: Sequence[VariantMaterial], words: Words) -> str:
+    """Why the verdict of the first in rank is in doubt; empty where it is not."""
+    first = comparison["ranking"][0]["variant"]
+    return next(doubts(variant.diagnosis["doubts"], words) for variant in variants if variant.name == first)
 
 
 def gravity(verdict: str) -> str:
@@ -46,7 +54,7 @@ def _which(first: Mapping[str, Any], comparison: Mapping[str, Any], steps: int, 
     return words("sentence.gap").join(said)
 
 
-def _how_sure(first: Mapping[str, Any], comparison: Mapping[str, Any], words: Words) -> str:
+def _how_sure(first: Mapping[str, Any], comparison: Mapping[str, Any], words: Words, doubt: str) -> str:
     pair = next((pair for pair in comparison["paired"] if pair["variant"] == first["variant"]), None)
     said = [_baseline_leads(comparison, words) if pair is None else _against_baseline(pair, comparison, words)]
     groups: list[list[str]] = comparison["ranks"]["groups"]
@@ -57,8 +65,8 @@ def _how_sure(first: Mapping[str, Any], comparison: Mapping[str, Any], words: Wo
         said.append(words("answer.tied", others=words.listing(tied[:NAMED_TIES] + rest)))
     if len(comparison["ranking"]) > 1:
         said.append(_at_equal_compute(first, comparison, words))
-    if first["doubt"]:
-        said.append(words("answer.doubt", doubt=first["doubt"].rstrip(".")))
+    if doubt:
+        said.append(words("answer.doubt", doubt=doubt))
     return words("sentence.gap").join(said)
 
 

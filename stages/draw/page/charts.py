@@ -1,15 +1,18 @@
 """Charts as plain data: the page's script draws each when it comes into view. Colours are roles, so that both themes fit."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.draw.page.material import Band, VariantMaterial
+from stages.draw.page.material import Band, Cells, VariantMaterial
 from stages.draw.page.numbers import figure
 from stages.draw.page.words import BAD, GOOD, GRAVITY, WORRYING, Words
 
 STEPS = 160  # points of a curve at most
 COLUMNS = 64  # columns of a heat map at most
+HIDDEN = 30.0  # times smaller than the largest: not to be seen on a linear axis
+FAINTEST = 1e-12  # of the largest: what is smaller still counts as zero
 DASHES = {GOOD: "solid", WORRYING: "dash", BAD: "dot"}  # of a line, by how serious the verdict is
 
 
@@ -22,13 +25,15 @@ class Panel:
     log: bool = False
     share: bool = False  # the measure lies between 0 and 1
     free: bool = False  # zero is worth a line: signs tell
+    wide: bool = False  # may span decades on both sides of zero: then a symmetric logarithmic axis (see `linear_below`)
 
 
 PANELS = (
-    Panel("losses", (("g_loss", "generator", "generator"), ("d_loss", "discriminator", "discriminator"))),
+    Panel("losses", (("g_loss", "generator", "generator"), ("d_loss", "discriminator", "discriminator")), wide=True),
     Panel("gradients", (("g_gradient_norm", "generator", "generator"), ("d_gradient_norm", "discriminator", "discriminator")), log=True),
-    Panel("logits", (("real_logit", "real", "discriminator"), ("fake_logit", "fake", "generator"))),
-    Panel("separation", (("auc", "auc", "discriminator"), ("saturation", "saturation", "generator")), share=True),
+    Panel("logits", (("real_logit", "real", "discriminator"), ("fake_logit", "fake", "generator")), wide=True),
+    Panel("separation", (("auc", "auc", "discriminator"),), share=True),
+    Panel("saturation", (("saturation", "saturation", "generator"),), log=True),
     Panel("updates", (("g_update_ratio", "generator", "generator"), ("d_update_ratio", "discriminator", "discriminator")), log=True),
     Panel("movement", (("sample_movement", "movement", "generator"),), log=True),
     Panel("logit_spread", (("real_logit_spread", "real", "discriminator"), ("fake_logit_spread", "fake", "generator")), log=True),
@@ -40,10 +45,10 @@ PANELS = (
     ),
 )
 PROBES = (
-    Panel("driven_g", (("g_own_predicted", "own_g", "generator"), ("g_cross_predicted", "cross_d", "discriminator")), free=True),
-    Panel("driven_d", (("d_own_predicted", "own_d", "discriminator"), ("d_cross_predicted", "cross_g", "generator")), free=True),
+    Panel("driven_g", (("g_own_predicted", "own_g", "generator"), ("g_cross_predicted", "cross_d", "discriminator")), free=True, wide=True),
+    Panel("driven_d", (("d_own_predicted", "own_d", "discriminator"), ("d_cross_predicted", "cross_g", "generator")), free=True, wide=True),
     Panel("drive", (("g_drive", "drive_g", "generator"), ("d_drive", "drive_d", "discriminator")), share=True),
-    Panel("signal", (("g_snr", "generator", "generator"), ("d_snr", "discriminator", "discriminator"))),
+    Panel("signal", (("g_snr", "generator", "generator"), ("d_snr", "discriminator", "discriminator")), wide=True),
     Panel("turning", (("g_turn_cosine", "generator", "generator"), ("d_turn_cosine", "discriminator", "discriminator"))),
     Panel(
         "terms",
@@ -76,11 +81,9 @@ PLACES = {
     "g_loss_rise": "losses",
     "d_gradient_growth": "gradients",
     "g_gradient_growth": "gradients",
-    "auc": "separation",
     "auc_late": "separation",
-    "auc_apart": "separation",
     "probe_auc": "separation",
-    "saturation_late": "separation",
+    "saturation_late": "saturation",
     "overfit_auc": "logits",
     "overfit_over_error": "logits",
     "movement_drop": "movement",
@@ -134,6 +137,10 @@ def _panels(panels: Sequence[Panel], variant: VariantMaterial, words: Words) -> 
             charts[panel.name] = {"kind": "lines", "series": series, "log": panel.log, "share": panel.share, "marks": marks}
             if panel.free:
                 charts[panel.name]["zero"] = True
+            if panel.wide and (
+                threshold := linear_below([one["median"] for one in series], [end for one in series for end in (one["low"], one["high"])])
+            ):
+                charts[panel.name]["linear_below"] = threshold
     return charts
 
 
@@ -170,14 +177,30 @@ def landscape(variant: VariantMaterial, words: Words) -> dict[str, dict[str, Any
     return charts
 
 
+def linear_below(rows: Sequence[Cells], ends: Sequence[Cells] = ()) -> float | None:
+    """The power of ten below which an axis is to be linear and above it logarithmic, to both sides; None where a linear one hides nothing.
+
+    A linear axis hides a curve a fifth of whose values lie far below the largest of all (`ends`, a band's, included); there it turns.
+    """
+    known = [sorted(abs(value) for value in row if value) for row in rows if any(row)]
+    if not known:
+        return None
+    largest = max(abs(value) for row in (*rows, *ends) for value in row if value)
+    low = min(row[(len(row) - 1) // 5] for row in known)
+    return 10.0 ** math.floor(math.log10(max(low, largest * FAINTEST))) if largest > HIDDEN * low else None
+
+
 def _terrain(lane: Mapping[str, Any], words: Words) -> dict[str, dict[str, Any]]:
-    charts: dict[str, dict[str, Any]] = {"spectrum": {"kind": "points", "series": _spectra(lane["spectra"], words)}}
+    plain = _spectra(lane["spectra"], words)
+    charts: dict[str, dict[str, Any]] = {"spectrum": {"kind": "points", "series": plain, "across": words("axis.real")}}
+    if threshold := linear_below([[math.hypot(x, y) for x, y in zip(one["x"], one["median"], strict=True)] for one in plain]):
+        charts["spectrum"]["linear_below"] = threshold
     scaled = [{"step": one["step"], **one["preconditioned"]} for one in lane["spectra"] if one.get("preconditioned")]
     if scaled:
-        charts["preconditioned"] = {"kind": "points", "series": _spectra(scaled, words), "disc": True}
+        charts["preconditioned"] = {"kind": "points", "series": _spectra(scaled, words), "disc": True, "across": words("axis.real")}
     path = lane["path"]
     cosine = {"name": words("series.cosine"), "role": "quality", "x": path["alphas"], "median": [rounded(v) for v in path["cosine"]]}
-    return charts | {"path": {"kind": "lines", "series": [cosine], "log": False, "free": True}}
+    return charts | {"path": {"kind": "lines", "series": [cosine], "log": False, "free": True, "across": words("axis.path")}}
 
 
 def _spectra(found: Sequence[Mapping[str, Any]], words: Words) -> list[dict[str, Any]]:
@@ -200,7 +223,7 @@ def _probe(snapshot: Mapping[str, Any], losses: Sequence[tuple[str, str]], words
     name = "own_loss" if len(losses) == 1 else None
     series = [_series(bands[key], words(f"series.{name or key}"), role) for key, role in losses]
     fresh = {**_series(bands["auc"], words("series.fresh_auc"), "quality"), "right": True}
-    return {"kind": "lines", "series": [*series, fresh], "log": True, "free": True}
+    return {"kind": "lines", "series": [*series, fresh], "log": True, "free": True, "across": words("axis.fresh")}
 
 
 def _over_lanes(steps: Sequence[int], rows: Sequence[Sequence[float | None]]) -> Band:
@@ -217,6 +240,7 @@ def _diversity(spread: Mapping[str, Any], words: Words) -> dict[str, Any]:
     series = [
         _series(_over_lanes(spread["steps"], list(zip(*lanes, strict=True))), words(f"series.{name}"), role) for name, role, lanes in tables
     ]
+    series[1]["dash"] = "dash"  # where both generators agree, the first one is seen through it
     return {"kind": "lines", "series": series, "log": False}
 
 
@@ -226,10 +250,10 @@ def lead_lane(diagnosis: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((lane for lane in lanes if lane["verdict"] == diagnosis["verdict"]), lanes[0])
 
 
-def final_values(chart: Mapping[str, Any]) -> str:
+def final_values(chart: Mapping[str, Any], words: Words) -> str:
     """`generator 0.7, discriminator 1.3`: what a reader who cannot see the chart is told."""
     last = [(s["name"], next((v for v in reversed(s["median"]) if v is not None), None)) for s in chart["series"]]
-    return ", ".join(f"{name} {figure(value)}" for name, value in last)
+    return words("list.comma").join(f"{name} {figure(value)}" for name, value in last)
 
 
 def thinned(count: int, most: int) -> list[int]:

@@ -13,10 +13,11 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from stages.draw.page import charts, figures, pictures
-from stages.draw.page.answer import answer, gravity, reasons
+from stages.draw.page.answer import answer, first_doubt, gravity, reasons
 from stages.draw.page.driven import driven
 from stages.draw.page.material import Material, VariantMaterial
 from stages.draw.page.numbers import DASH, chance, figure, quantity, share
+from stages.draw.page.sentences import doubts, ended, evidence, excluded
 from stages.draw.page.words import Words
 
 HERE = Path(__file__).parent
@@ -28,6 +29,8 @@ def render_html(material: Material, language: str) -> str:
     """The whole page as text; the same material gives the same text."""
     words = Words(language)
     drawn = pictures.embedded({variant.name: variant.samples for variant in material.variants})
+    doubt = first_doubt(material.comparison, material.variants, words)
+    said = answer(material.comparison, _steps(material), words, reasons(material.variants, words), doubt)
     sections = [_section(variant, material, drawn[variant.name], words) for variant in material.variants]
     overview = charts.overview(material.variants, material.comparison, words)
     data = {
@@ -43,10 +46,11 @@ def render_html(material: Material, language: str) -> str:
             lang=LANGUAGES[language],
             title=material.title,
             subtitle=_subtitle(material, words),
-            answer=[_strong(text) for text in answer(material.comparison, _steps(material), words, reasons(material.variants, words))],
+            answer=[_strong(text) for text in said],
             comparison=material.comparison,
             metric=words.named("metric", material.comparison["primary"]),
             confidence=f"{100 * (1 - material.comparison['alpha']):g}",
+            excluded=[(e["variant"], excluded(e, material.comparison["baseline"], words)) for e in material.comparison["excluded"]],
             rows=_rows(material, words),
             columns=[name for name in SECONDARY if any(row[name] is not None for row in material.comparison["ranking"])],
             pairs=[_pair(pair, words) for pair in material.comparison["paired"]],
@@ -69,6 +73,7 @@ def _environment(words: Words) -> Environment:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(t=words, figure=figure, share=share, chance=chance, quantity=quantity, gravity=gravity)
+    environment.globals["doubt"] = lambda judged: doubts(judged["doubts"], words)
     environment.globals["flags"] = lambda names: words.listing([words.named("flag", name) for name in names])
     return environment
 
@@ -100,11 +105,12 @@ def _rows(material: Material, words: Words) -> list[dict[str, Any]]:
     """The ranking with what the table adds: the pair against the baseline, the cost beside the baseline's, where the values come from."""
     comparison, origin = material.comparison, {variant.name: variant.tuning(words) for variant in material.variants}
     pairs = {pair["variant"]: pair for pair in comparison["paired"]}
+    doubt = {variant.name: doubts(variant.diagnosis["doubts"], words) for variant in material.variants}
     base = next(row["flops"] for row in comparison["ranking"] if row["variant"] == comparison["baseline"])
     return [
         row
         | {"pair": _pair(pairs[row["variant"]], words) if row["variant"] in pairs else None}
-        | {"cost_ratio": row["flops"] / base, "tuning": origin[row["variant"]]}
+        | {"cost_ratio": row["flops"] / base, "tuning": origin[row["variant"]], "doubt": doubt[row["variant"]]}
         for row in comparison["ranking"]
     ]
 
@@ -151,10 +157,16 @@ def _section(variant: VariantMaterial, material: Material, drawn: Mapping[int, s
         "run": variant.run,
         "objective": _objective(variant.run["config"]),
         "diagnosis": variant.diagnosis,
-        "lead": charts.lead_lane(variant.diagnosis),
-        "others": [lane for lane in variant.diagnosis["lanes"] if lane["verdict"] != variant.diagnosis["verdict"]],
+        "lead": _told_lane(charts.lead_lane(variant.diagnosis), variant, words),
+        "others": [
+            _told_lane(lane, variant, words) for lane in variant.diagnosis["lanes"] if lane["verdict"] != variant.diagnosis["verdict"]
+        ],
         "remedies": _remedies(variant.diagnosis["lanes"]),
-        "ended": [lane for lane in variant.run["lanes"] if lane["status"] != "finished"],
+        "ended": [
+            {**lane, "reason": ended(variant.incidents.get(lane["seed"]), words)}
+            for lane in variant.run["lanes"]
+            if lane["status"] != "finished"
+        ],
         "quality": {"key": f"{name}.quality", "alt": _chart_alt(words("variant.quality"), name, quality, words)},
         "story": _figures(story, name, words),
         "landscape": _figures(terrain, name, words),
@@ -187,16 +199,27 @@ def _plane(plane: Mapping[str, Any], name: str, words: Words) -> dict[str, Any]:
     }
 
 
+def _told_lane(lane: Mapping[str, Any], variant: VariantMaterial, words: Words) -> dict[str, Any]:
+    """A lane of the diagnosis, its evidence said in the reader's language."""
+    return {**lane, "evidence": [{**item, "said": evidence(item, variant.diagnosis, words)} for item in lane["evidence"]]}
+
+
 def _told(shot: Mapping[str, Any], words: Words) -> str:
     if shot["reason"] is not None:
-        return words("field.none", reason=shot["reason"])
+        return words("field.none")
     return words("field.longest", longest=figure(shot["longest"]))
 
 
 def _figures(drawn: Mapping[str, Mapping[str, Any]], variant: str, words: Words) -> list[dict[str, Any]]:
     """Small charts: key, title, legend and what a reader who cannot see them is told."""
     return [
-        {"key": f"{variant}.{key}", "name": key, "series": chart["series"], "alt": _chart_alt(words(f"chart.{key}"), variant, chart, words)}
+        {
+            "key": f"{variant}.{key}",
+            "name": key,
+            "series": chart["series"],
+            "unit": chart.get("linear_below"),
+            "alt": _chart_alt(words(f"chart.{key}"), variant, chart, words),
+        }
         for key, chart in drawn.items()
     ]
 
@@ -229,7 +252,7 @@ def _alt(variant: VariantMaterial, step: int, words: Words) -> str:
 
 
 def _chart_alt(title: str, variant: str, chart: Mapping[str, Any], words: Words) -> str:
-    return words("chart.alt", title=title, variant=variant, values=charts.final_values(chart))
+    return words("chart.alt", title=title, variant=variant, values=charts.final_values(chart, words))
 
 
 def _heat_alt(player: str, variant: str, chart: Mapping[str, Any], words: Words) -> str:

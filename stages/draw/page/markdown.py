@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from stages.draw.page.answer import answer, gravity, reasons
+from stages.draw.page.answer import answer, first_doubt, gravity, reasons
 from stages.draw.page.charts import lead_lane
 from stages.draw.page.material import Material, VariantMaterial
 from stages.draw.page.numbers import DASH, figure, quantity
+from stages.draw.page.sentences import evidence
 from stages.draw.page.words import GOOD, Words
 
 MARKS = {"good": "✅", "worrying": "🟡", "bad": "❌"}
@@ -20,9 +21,10 @@ def render_markdown(material: Material, language: str) -> str:
     """The whole text; the same material gives the same text."""
     words = Words(language)
     steps = material.comparison["views"]["steps"][-1]["step"]
+    doubt = first_doubt(material.comparison, material.variants, words)
     parts = [
         f"# {plain(material.title)}",
-        *(_answer_text(text) for text in answer(material.comparison, steps, words, reasons(material.variants, words))),
+        *(_answer_text(text) for text in answer(material.comparison, steps, words, reasons(material.variants, words), doubt)),
         _ranking(material, words),
         _failing(material.variants, words),
         _pictures(material, words),
@@ -55,7 +57,7 @@ def _ranking(material: Material, words: Words) -> str:
             f"**{plain(row['variant'])}**",
             _badge(row["verdict"], words),
             figure(row["median"]),
-            DASH if row["low"] is None else f"{figure(row['low'])} to {figure(row['high'])}",
+            DASH if row["low"] is None else words("md.span", low=figure(row["low"]), high=figure(row["high"])),
             figure(row["floor_ratio"], 2),
             conclusions.get(row["variant"], words("ranking.baseline_word")),
             f"{row['failed']}/{row['lanes']}",
@@ -85,7 +87,7 @@ def _failing(variants: Sequence[VariantMaterial], words: Words) -> str:
 
 def _failure(variant: VariantMaterial, words: Words) -> list[str]:
     lane = lead_lane(variant.diagnosis)
-    reason = plain(lane["evidence"][0]["text"]) if lane["evidence"] else DASH
+    reason = plain(evidence(lane["evidence"][0], variant.diagnosis, words)) if lane["evidence"] else DASH
     command = "`` " + lane["remedies"][0]["command"].replace("|", "\\|") + " ``" if lane["remedies"] else DASH
     return [f"**{plain(variant.name)}**", _badge(variant.diagnosis["verdict"], words), reason, command]
 

@@ -1,7 +1,7 @@
 """What a report is made of: the content of results files, gathered by the node `report`, drawn here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stages.draw.page.words import Words
@@ -29,6 +29,14 @@ class Layers:
 
 
 @dataclass(frozen=True)
+class Incident:
+    """Where a lane's gradients first were not finite: (player `D` or `G`, layer, how many values), in the records' order."""
+
+    step: int
+    layers: Sequence[tuple[str, str, int]]
+
+
+@dataclass(frozen=True)
 class VariantMaterial:
     """Everything the report shows of one variant."""
 
@@ -38,6 +46,7 @@ class VariantMaterial:
     bands: Mapping[str, Band]  # by measure
     layers: Mapping[str, Layers]  # by measure, `g_gradient_norm` and `d_gradient_norm`
     samples: Mapping[int, bytes]  # PNG by step
+    incidents: Mapping[int, Incident] = field(default_factory=dict)  # by seed, of lanes whose gradients were not finite
 
     @property
     def name(self) -> str:

@@ -27,7 +27,7 @@
   function frame(extra) {
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, dragmode: matchMedia("(hover: hover)").matches ? "zoom" : false,
-      margin: { l: 46, r: 10, t: 14, b: 26 }, font: { family: css("--sans"), size: 12, color: css("--soft") },
+      margin: { l: 46, r: 10, t: 14, b: 36 }, font: { family: css("--sans"), size: 12, color: css("--soft") },
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink"), size: 12 } }, ...extra,
     };
   }
@@ -75,9 +75,23 @@
       const stride = Math.ceil(decades / 6), each = decades > 2.2 ? [1] : [1, 2, 5];
       for (let d = Math.floor(Math.log10(low)); d <= Math.log10(high); d += 1) if (each.length > 1 || d % stride === 0) ticks.push(...each.map((m) => Number(`${m}e${d}`)));
     }
-    const text = (v) => (v !== 0 && (v < 1e-3 || v >= 1e5) ? v.toExponential().replace("e+", "e").replace(/^1e(.*)$/, "10<sup>$1</sup>").replace("-", "−") : String(v));
-    return { type: "log", range: [Math.log10(low) - room, Math.log10(high) + room], tickmode: "array", tickvals: ticks, ticktext: ticks.map(text) };
+    return { type: "log", range: [Math.log10(low) - room, Math.log10(high) + room], tickmode: "array", tickvals: ticks, ticktext: ticks.map(power) };
   }
+  const power = (v) => (v !== 0 && (v < 1e-3 || v >= 1e5) ? v.toExponential().replace("e+", "e").replace(/^1e(.*)$/, "10<sup>$1</sup>").replace("-", "−") : String(v));
+
+  // logarithmic to both sides of zero, linear below `unit`
+  const folded = (unit) => (v) => (v === null ? null : Math.sign(v) * Math.log10(1 + Math.abs(v) / unit));
+  function symmetric(values, unit) {
+    const fold = folded(unit), ends = [Math.min(0, ...values), Math.max(0, ...values)].map(fold), span = ends[1] - ends[0] || 1;
+    const stride = Math.ceil(span / 5), base = Math.round(Math.log10(unit)), ticks = [0];
+    for (let d = stride; d <= Math.max(-ends[0], ends[1]); d += stride) for (const sign of [-1, 1]) {
+      const tick = sign * Number(`1e${base + d}`);
+      if (fold(tick) >= ends[0] && fold(tick) <= ends[1]) ticks.push(tick);
+    }
+    return { range: [ends[0] - 0.05 * span, ends[1] + 0.05 * span], tickmode: "array", tickvals: ticks.map(fold), ticktext: ticks.map((v) => (v < 0 ? `−${power(-v)}` : power(v))) };
+  }
+
+  const across = (chart) => ({ text: chart.across || data.words["chart.step"], font: { size: 10, color: css("--faint") }, standoff: 3 });
 
   function lines(chart, overview) {
     const compared = chart.reference !== undefined || overview;
@@ -93,19 +107,23 @@
     const compute = overview && state.axis === "flops";
     const shown = traces.filter((trace) => trace.visible !== "legendonly" && !trace.yaxis);
     const values = shown.flatMap((trace) => trace.y).concat(chart.reference ? [chart.reference.value] : []).filter((v) => v !== null && (!log || v > 0));
-    const y = axis(log ? logarithmic(values) : { nticks: 6, ...(chart.zero ? { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1 } : {}), ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
+    if (chart.linear_below) traces.forEach((trace) => Object.assign(trace, { customdata: trace.y, y: trace.y.map(folded(chart.linear_below)), hovertemplate: "%{customdata:.4~g}" }));
+    const y = axis(chart.linear_below ? { ...symmetric(values, chart.linear_below), zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1 } : log ? logarithmic(values) : { nticks: 6, ...(chart.zero ? { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1 } : {}), ...(chart.share ? { range: [-0.03, 1.03] } : {}) });
     const ends = [Math.min(...traces.flatMap((trace) => trace.x)), Math.max(...traces.flatMap((trace) => trace.x))], room = 0.02 * (ends[1] - ends[0] || 1);
-    const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : chart.free ? ".3~g" : "d", showgrid: false, title: overview && !compute ? { text: data.words["chart.step"], font: { size: 11 }, standoff: 4 } : undefined });
-    const y2 = second ? { yaxis2: axis({ overlaying: "y", side: "right", range: [-0.03, 1.03], tickmode: "array", tickvals: [0, 0.5, 1], showgrid: false }), margin: { l: 46, r: 34, t: 14, b: 26 } } : {};
+    const x = axis({ range: [ends[0] - room, ends[1] + room], nticks: overview ? 9 : 6, exponentformat: "SI", ticksuffix: compute ? "FLOP" : "", hoverformat: compute ? ".3s" : chart.free ? ".3~g" : "d", showgrid: false, title: compute ? undefined : across(chart) });
+    const y2 = second ? { yaxis2: axis({ overlaying: "y", side: "right", range: [-0.03, 1.03], tickmode: "array", tickvals: [0, 0.5, 1], showgrid: false }), margin: { l: 46, r: 34, t: 14, b: 36 } } : {};
     return [traces, frame({ xaxis: x, yaxis: y, hovermode: "x unified", ...y2, ...marks(chart) })];
   }
 
   function points(chart) {
-    const traces = chart.series.map((series) => ({ x: series.x, y: series.median, name: series.name, mode: "markers", marker: { size: 6, color: fade(css(`--${series.role}`), 0.75) }, hovertemplate: "%{x:.3~g} %{y:+.3~g}i" }));
-    const zero = { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1, nticks: 5, exponentformat: "power" };
+    const unit = chart.linear_below, place = unit ? folded(unit) : (v) => v;
+    const traces = chart.series.map((series) => ({ x: series.x.map(place), y: series.median.map(place), customdata: series.x.map((v, i) => [v, series.median[i]]), name: series.name, mode: "markers", marker: { size: 6, color: fade(css(`--${series.role}`), 0.75) }, hovertemplate: "%{customdata[0]:.3~g} %{customdata[1]:+.3~g}i" }));
+    const line = { zeroline: true, zerolinecolor: css("--faint"), zerolinewidth: 1 };
+    const side = (key, more) => axis({ ...line, ...(unit ? symmetric(chart.series.flatMap((series) => series[key]), unit) : { nticks: 5, exponentformat: "power" }), ...more });
     // inside |1 - z| = 1 a step of that size contracts
     const shapes = chart.disc ? [{ type: "circle", x0: 0, x1: 2, y0: -1, y1: 1, line: { color: css("--faint"), width: 1, dash: "dot" } }] : [];
-    return [traces, frame({ xaxis: axis(zero), yaxis: axis(zero), hovermode: "closest", shapes })];
+    const titled = { title: across(chart) }, round = chart.disc ? { scaleanchor: "x", constrain: "domain" } : {};
+    return [traces, frame({ xaxis: side("x", { ...titled, ...(chart.disc ? { constrain: "domain" } : {}) }), yaxis: side("median", round), hovermode: "closest", shapes })];
   }
 
   function heat(chart) {
@@ -114,7 +132,7 @@
     const scale = [0, 1, 2, 3].map((i) => [i / 3, css(`--heat-${i}`)]);
     return [
       [{ type: "heatmap", x: chart.x, y: chart.y, z, text, colorscale: scale, hovertemplate: "%{y}<br>%{x}: %{text}<extra></extra>", colorbar: { thickness: 8, outlinewidth: 0, len: 1, nticks: 4, tickfont: { size: 9, color: css("--faint") } } }],
-      frame({ xaxis: axis({ nticks: 6, showgrid: false }), yaxis: axis({ type: "category", autorange: "reversed", showgrid: false, tickfont: { size: 10 }, dtick: 1 }), margin: { l: 20, r: 10, t: 8, b: 26 } }),
+      frame({ xaxis: axis({ nticks: 6, showgrid: false, title: across(chart) }), yaxis: axis({ type: "category", autorange: "reversed", showgrid: false, tickfont: { size: 10 }, dtick: 1 }), margin: { l: 20, r: 10, t: 8, b: 36 } }),
     ];
   }
 
