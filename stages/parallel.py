@@ -5,15 +5,19 @@ called at all. The machine's processors are shared: a stage gets `workers() / st
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
+
+from filelock import FileLock, Timeout
 
 from stages.draw.progress import is_terminal
 from stages.errors import SeesawError
@@ -73,14 +77,36 @@ def chosen(parents: Mapping[str, set[str]], targets: Sequence[str]) -> set[str]:
 
 def side_by_side(root: Path, targets: Sequence[str], slots: int, quiet: bool = False, out: TextIO | None = None) -> list[str]:
     """Make what is stale, `slots` stages at once; what failed, one line a stage (empty: all went well). SeesawError after Ctrl-C."""
+    with only_one(root / LOGS):
+        return _made(root, targets, slots, screen(out or sys.stderr, quiet))
+
+
+@contextmanager
+def only_one(logs: Path) -> Iterator[None]:
+    """The logs are this command's; SeesawError, with the number of the process, when another `seesaw run -j` writes them."""
+    logs.mkdir(parents=True, exist_ok=True)
+    holder, lock = logs / "holder", FileLock(logs / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "just started"
+        raise SeesawError(f"another `seesaw run -j` is at work here (process {who}): wait for it, or stop it") from None
+    try:
+        holder.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _made(root: Path, targets: Sequence[str], slots: int, shown: "Screen") -> list[str]:
+    """The lines of `side_by_side`, by the one that holds the logs."""
     stale = pipeline.stale(root)
     if not stale:
         return []
     schedule = Schedule(needed(pipeline.graph(root), stale, targets))
-    logs = root / LOGS
-    logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as status:
-        work = Work(root, schedule, slots, logs, Path(status), screen(out or sys.stderr, quiet))
+        work = Work(root, schedule, slots, root / LOGS, Path(status), shown)
         try:
             work.all()
         except KeyboardInterrupt:
@@ -89,7 +115,7 @@ def side_by_side(root: Path, targets: Sequence[str], slots: int, quiet: bool = F
         finally:
             work.end()
     return [
-        *(f"{name} failed: {logs / name}.log says why" for name in sorted(schedule.failed)),
+        *(f"{name} failed: {root / LOGS / name}.log says why" for name in sorted(schedule.failed)),
         *(f"{name} was not begun: it waits for what failed" for name in schedule.never()),
     ]
 

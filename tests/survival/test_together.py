@@ -1,5 +1,6 @@
 """Two at once in one checkout: each ends well or says who holds what, and nothing is corrupted."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,16 @@ import kills
 import projects
 import pytest
 
-HELD = ("is busy, it is being blocked by", "Unable to acquire lock", "is being made by another process", "another prepare is writing")
+from stages import parallel
+from stages.errors import SeesawError
+
+HELD = (
+    "is busy, it is being blocked by",
+    "Unable to acquire lock",
+    "is being made by another process",
+    "another prepare is writing",
+    "`seesaw run -j` is at work here (process ",
+)
 
 
 def start(folder, *words: str, **more: str) -> subprocess.Popen:
@@ -25,7 +35,11 @@ def copied(undisturbed, folder, node: str | None):
     return folder
 
 
-@pytest.mark.parametrize("words", [("dvc", "repro"), ("stages.cli", "run", "train@hinge")], ids=["dvc repro", "seesaw run"])
+@pytest.mark.parametrize(
+    "words",
+    [("dvc", "repro"), ("stages.cli", "run", "train@hinge"), ("stages.cli", "run", "-j", "2")],
+    ids=["dvc repro", "seesaw run", "run -j"],
+)
 def test_two_of_the_same_at_once(undisturbed, tmp_path, words):
     """Both begin before a training that neither has made. Afterwards one more run leaves exactly the undisturbed outputs."""
     folder = copied(undisturbed, tmp_path / "p", "train@hinge")
@@ -37,6 +51,21 @@ def test_two_of_the_same_at_once(undisturbed, tmp_path, words):
         assert "Traceback" not in text
     projects.dvc(folder, "repro", "--quiet")
     assert projects.digests(folder) == undisturbed.digests
+
+
+def test_a_second_run_side_by_side_says_who_is_at_work(tmp_path):
+    """Whoever holds the logs is named by its number; once it has ended, however it did, the next one begins."""
+    logs = tmp_path / ".seesaw/logs"
+    code = "import sys, pathlib, stages.parallel as p\nwith p.only_one(pathlib.Path(sys.argv[1])): print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(logs)], cwd=projects.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        first.stdout.readline()
+        with pytest.raises(SeesawError, match=rf"is at work here \(process {first.pid}\)"), parallel.only_one(logs):
+            raise AssertionError("both hold it")
+        first.kill()
+    with parallel.only_one(logs):
+        assert (logs / "holder").read_text() == str(os.getpid())
 
 
 def test_a_sync_during_a_training(undisturbed, tmp_path):
