@@ -40,8 +40,8 @@ def overhead(seconds: float, device: str) -> Section:
         "Overheads at their defaults",
         f"Share of training time in a run of {cases.STEPS} steps, 4 lanes, batch 64: rows every {RECORD_EVERY} steps (tier 1), probes "
         f"every {PROBE_EVERY} (tier 2), {SNAPSHOTS + 1} snapshots, a checkpoint every {CHECKPOINT_SECONDS:.0f} s. One occurrence is timed "
-        "in turn with a bare step; `steps` says how many bare steps it costs, `times` how often it comes. Live tracking: whole runs with it "
-        f"and without it in turn, {ROUNDS} rounds, two workers, a local sqlite store.",
+        "in turn with a bare step; `steps` says how many bare steps it costs, `times` how often it comes. Live tracking: whole runs "
+        f"with it and without it in turn, {ROUNDS} rounds, two workers, a local sqlite store.",
         ("game", "penalty", "what", "steps", "times", "share", "bound", "within"),
         [{**row, "within": None if row["share"] is None else row["share"] <= row["bound"]} for row in rows],
     )
