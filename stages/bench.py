@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from stages.benchmark.against import plain
+from stages.benchmark.answer import answer
 from stages.benchmark.data import data
 from stages.benchmark.machine import described, machine, using_threads
 from stages.benchmark.overhead import overhead
@@ -24,6 +25,7 @@ SECTIONS: dict[str, Callable[[float, str], Section]] = {
     "scaling": scaling,
     "overhead": overhead,
     "plain": plain,
+    "answer": answer,
 }
 LARGE = 100_000  # images in the largest folder of `data`
 

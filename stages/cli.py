@@ -267,7 +267,7 @@ def remedy(
 @app.command()
 def bench(
     sections: Annotated[
-        list[str] | None, typer.Argument(help="machine, step, scaling, overhead, plain, data; without any: all but data")
+        list[str] | None, typer.Argument(help="machine, step, scaling, overhead, plain, answer, data; all but data where none is named")
     ] = None,
     seconds: Annotated[float, typer.Option(help="effort: about so long for each row")] = 1.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the results there as JSON")] = None,

@@ -3,7 +3,7 @@
 import pytest
 
 from stages import bench
-from stages.benchmark import against, cases, data, live, machine, overhead, project, step, tables, timing
+from stages.benchmark import against, answer, cases, data, live, machine, overhead, project, step, tables, timing
 from stages.errors import SeesawError
 from stages.store import layout, processes
 from stages.store.files import read_json
@@ -106,6 +106,13 @@ def test_items_of_data_are_prepared_and_trained_on_for_real(monkeypatch):
         assert row["prepare MiB"] > row["prepare own MiB"] > 50
         assert row["train MiB"] > row["train own MiB"] > 50
         assert row["step ms"] > 0
+
+
+def test_the_command_lines_answer_is_timed_beside_a_bare_python(monkeypatch):
+    monkeypatch.setattr(answer, "ROUNDS", 2)
+    bare, asked = rows("answer")
+    assert asked["seconds"] > bare["seconds"] > 0
+    assert asked["within"] == (asked["seconds"] <= answer.BOUND)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_drawn(tmp_path):
