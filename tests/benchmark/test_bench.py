@@ -19,7 +19,11 @@ def small(monkeypatch):
     monkeypatch.setattr(cases, "SHAPES", {"dcgan": (1, 8, 8), "mlp": (2,)})
     monkeypatch.setattr(cases, "PENALTIES", {"none": {}})
     monkeypatch.setattr(step, "LANES", (1, 3))
-    monkeypatch.setattr(step, "SCALES", {"batch": [{"batch": 4}, {"batch": 8}], "items": [{"items": 50, "shape": (1, 8, 8)}]})
+    monkeypatch.setattr(
+        step,
+        "SCALES",
+        {"batch": [{"batch": 4}, {"batch": 8}], "steps": [{"turns": 1}, {"turns": 3}], "items": [{"items": 50, "shape": (1, 8, 8)}]},
+    )
     monkeypatch.setattr(machine, "SIDE", 64)
     monkeypatch.setattr(machine, "COPIED", 4096)
 
@@ -67,8 +71,14 @@ def test_a_step_is_timed_for_every_network_penalty_and_number_of_lanes(small):
 
 def test_scaling_counts_the_work(small):
     found = rows("scaling")
-    assert [(row["what"], row["value"], row["work"]) for row in found] == [("batch", "4", 1.0), ("batch", "8", 2.0), ("items", "50", 1.0)]
-    assert found[0]["cost"] == found[2]["cost"] == 1.0
+    assert [(row["what"], row["value"], row["work"]) for row in found] == [
+        ("batch", "4", 1.0),
+        ("batch", "8", 2.0),
+        ("steps", "1", 1.0),
+        ("steps", "3", 3.0),
+        ("items", "50", 1.0),
+    ]
+    assert found[0]["cost"] == found[2]["cost"] == found[4]["cost"] == 1.0
 
 
 def test_lanes_and_the_plain_loop_are_played_by_processes_of_their_own(small):
