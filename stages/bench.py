@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from stages.benchmark.against import plain
+from stages.benchmark.answer import answer
+from stages.benchmark.data import data
 from stages.benchmark.machine import described, machine, using_threads
 from stages.benchmark.overhead import overhead
 from stages.benchmark.step import scaling, step
@@ -22,33 +25,38 @@ SECTIONS: dict[str, Callable[[float, str], Section]] = {
     "scaling": scaling,
     "overhead": overhead,
     "plain": plain,
+    "answer": answer,
 }
+LARGE = 100_000  # images in the largest folder of `data`
 
 
-def bench(names: Sequence[str], seconds: float, show: Callable[[str], None]) -> dict[str, Any]:
-    """Measure these sections (all where none is named), about so many seconds for each row; `show` gets each table as it is ready.
+def bench(names: Sequence[str], seconds: float, show: Callable[[str], None], items: int = LARGE) -> dict[str, Any]:
+    """Measure these sections (all but `data` where none is named), about so many seconds for each row; `show` gets each table when ready.
 
-    SeesawError for a section that does not exist.
+    `data` takes the time that folders of up to `items` images take. SeesawError for a section that does not exist.
     """
     device = _device()
+    known: dict[str, Callable[[float, str], Section]] = {**SECTIONS, "data": partial(data, items=items)}
     chosen = list(dict.fromkeys(names)) or list(SECTIONS)
     for name in chosen:
-        if name not in SECTIONS:
-            raise SeesawError(f"bench has no section {name!r}: {', '.join(SECTIONS)} are allowed")
+        if name not in known:
+            raise SeesawError(f"bench has no section {name!r}: {', '.join(known)} are allowed")
     about = described(device)
     show(_about(about) + "\n")
     sections = {}
     with using_threads(1):
         for name in chosen:
-            section = SECTIONS[name](seconds, device)
+            section = known[name](seconds, device)
             show(markdown(section))
             sections[name] = asdict(section)
     return {"machine": about, "seconds": seconds, "sections": sections}
 
 
-def run(names: Sequence[str], seconds: float, json_path: Path | None, write: Path | None, show: Callable[[str], None]) -> None:
+def run(
+    names: Sequence[str], seconds: float, json_path: Path | None, write: Path | None, show: Callable[[str], None], items: int = LARGE
+) -> None:
     """`bench`, its results also as JSON where asked, and its tables in a document between the markers of their names."""
-    results = bench(names, seconds, show)
+    results = bench(names, seconds, show, items)
     if json_path is not None:
         write_json(json_path, results)
     if write is not None:

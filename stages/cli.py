@@ -269,15 +269,18 @@ def remedy(
 
 @app.command()
 def bench(
-    sections: Annotated[list[str] | None, typer.Argument(help="machine, step, scaling, overhead, plain; all where none is named")] = None,
+    sections: Annotated[
+        list[str] | None, typer.Argument(help="machine, step, scaling, overhead, plain, answer, data; all but data where none is named")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="effort: about so long for each row")] = 1.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the results there as JSON")] = None,
     write: Annotated[Path | None, typer.Option(help="put the tables between a document's bench markers")] = None,
+    items: Annotated[int, typer.Option(min=1, help="data: images in its largest folder")] = 100_000,
 ) -> None:
     """What a step costs, against the machine's own limit and a plain loop."""
     from stages import bench as whole
 
-    whole.run(sections or [], seconds, json_path, write, typer.echo)
+    whole.run(sections or [], seconds, json_path, write, typer.echo, items)
 
 
 @app.command()

@@ -5,6 +5,7 @@ Tier 1 is recorded every `record_every` steps from what the turn computed anyway
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -53,7 +54,9 @@ class Observer:
     turn has a row of `incidents`, whose column WANTED says whether it is one; `kept` answers when the rows leave the device.
     """
 
-    def __init__(self, game: Game, material: Material, record_every: int, probe_every: int) -> None:
+    def __init__(self, game: Game, material: Material, record_every: int, probe_every: int, turn: Callable[[], Turn] | None = None) -> None:
+        """`turn` plays the game's next turn; as it is, unless given."""
+        self.turn = turn or partial(play_turn, game, material.train, material.items)
         self.game, self.material, self.record_every, self.probe_every = game, material, record_every, probe_every
         self.probe = Probe(game, material.train, material.items)
         self.may_ask = game.like.device.type == "cpu"
@@ -62,14 +65,14 @@ class Observer:
 
     def play(self) -> tuple[Turn, dict[str, Row]]:
         """One turn, and what of it is recorded."""
-        game, step, alive = self.game, self.game.step + 1, self.game.alive.clone()
+        step, alive = self.game.step + 1, self.game.alive.clone()
         before = self._before() if self.is_recorded(step) else None
         start = self.probe.begin() if self.is_probed(step) else None
-        turn = play_turn(game, self.material.train, self.material.items)
+        turn = self.turn()
         rows = {} if before is None else {"steps": self._row(turn, before)}
         if start is not None and self.last is not None:
             rows["probes"] = self.probe.end(start, turn, self.last)
-        self.last = turn if self.is_probed(step + 1) else None
+        self.last = turn.kept() if self.is_probed(step + 1) else None
         return turn, rows | self._incidents(turn, alive)
 
     @property

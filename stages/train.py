@@ -10,6 +10,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -59,6 +60,10 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
 
             def show(group: int, message: Mapping[str, Any]) -> None:
                 progress.show(group, message)
+                if message.get("refused"):
+                    sys.stderr.write(
+                        f"{name}: group {group} was not recorded for the device ({message['refused']}): its turns ran one by one\n"
+                    )
                 take(group, message)
 
             processes.run_all("stages.worker", jobs, show, STOPPED)

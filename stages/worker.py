@@ -22,6 +22,7 @@ from torch import Tensor
 
 from stages.errors import SeesawError
 from stages.game import cost, spec
+from stages.game.capture import Stepper, backend_of
 from stages.game.fork import continuation
 from stages.game.game import Game
 from stages.game.glimpses import Glimpses, looks
@@ -108,7 +109,9 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
     if saved is not None:
         game.load_state({name: torch.from_numpy(array) for name, array in saved[1].items()})
     _say(event="start", step=game.step)
-    observer = Observer(game, _material(job, data), job.record_every, job.probe_every)
+    material = _material(job, data)
+    stepper = Stepper(game, material.train, material.items, backend_of(job.device))
+    observer = Observer(game, material, job.record_every, job.probe_every, stepper.play)
     glimpses, watched = Glimpses(game, data.dtype == torch.uint8), looks(job.steps)
     saved_at = said_at = time.monotonic()
     if game.step == 0:
@@ -131,7 +134,7 @@ def _play(game: Game, job: Job, data: Tensor, stop: Callable[[], bool]) -> int:
             _say(event="step", step=game.step, **_seen(turn, game))
             said_at = now
     checkpoints.save(game.step, _arrays(game), recorder.take())
-    _say(event="end", step=game.step, died_at=game.died_at.tolist())
+    _say(event="end", step=game.step, died_at=game.died_at.tolist(), refused=stepper.refused)
     return 0 if game.step >= job.steps else STOPPED
 
 

@@ -33,6 +33,7 @@ class Case:
     batch: int = 64
     items: int = ITEMS
     device: str = "cpu"
+    turns: int = 1  # played in one timing
 
     @property
     def label(self) -> str:
@@ -78,11 +79,12 @@ def batches(data: Tensor) -> Batches:
 
 
 def turn(case: Case) -> Callable[[], None]:
-    """A function that plays one turn of the case's game, and waits for its device."""
+    """A function that plays the case's turns, going on where it left, and waits for its device."""
     played, take = game(case), batches(items(case))
 
     def once() -> None:
-        play_turn(played, take, case.items)
+        for _ in range(case.turns):
+            play_turn(played, take, case.items)
         wait(case.device)
 
     return once

@@ -57,7 +57,7 @@ def _row(case: Case, seen: timing.Times, flops: float, limit: float) -> dict[str
 
 
 def scaling(seconds: float, device: str) -> Section:
-    """The step's cost against batch, resolution and items of data, everything else at its default; the lanes are `step`'s rows."""
+    """The cost against batch, resolution, steps and items of data, everything else at its default; the lanes are `step`'s rows."""
     rows = []
     for what, several in SCALES.items():
         each = [replace(Case(device=device), **change) for change in several]
@@ -66,8 +66,8 @@ def scaling(seconds: float, device: str) -> Section:
     return Section(
         "scaling",
         "Scaling",
-        "dcgan, no penalty, 4 lanes, batch 64, 28 x 28, 4,096 items, but for what the row says; `cost` is the time relative to the first "
-        "row's, `work` the operations relative to its.",
+        "dcgan, no penalty, 4 lanes, batch 64, 28 x 28, 4,096 items, but for what the row says (steps: mlp on 2 numbers; items: 8 x 8); "
+        "`cost` is the time relative to the first row's, `work` the operations relative to its.",
         ("what", "value", "ms a step", "cost", "work", "spread"),
         rows,
     )
@@ -76,17 +76,18 @@ def scaling(seconds: float, device: str) -> Section:
 SCALES: dict[str, list[dict[str, Any]]] = {
     "batch": [{"batch": batch} for batch in (16, 64, 256)],
     "side": [{"shape": (1, side, side)} for side in (8, 16, 32, 64)],
+    "steps": [{"turns": turns, "network": "mlp", "shape": (2,)} for turns in (10, 100, 1_000)],
     "items": [{"items": items, "shape": (1, 8, 8)} for items in (1_000, 10_000, 100_000, 1_000_000)],
 }
 
 
 def _scaled(what: str, case: Case, seen: timing.Times, first: timing.Times, smallest: Case) -> dict[str, Any]:
-    value = {"batch": case.batch, "side": case.shape[-1], "items": case.items}[what]
-    work = cases.flops(case) / cases.flops(smallest)
+    value = {"batch": case.batch, "side": case.shape[-1], "items": case.items, "steps": case.turns}[what]
+    work = cases.flops(case) * case.turns / (cases.flops(smallest) * smallest.turns)
     return {
         "what": what,
         "value": f"{value:,}",
-        "ms a step": 1000 * seen.median,
+        "ms a step": 1000 * seen.median / case.turns,
         "cost": seen.median / first.median,
         "work": work,
         "spread": seen.spread,

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from stages.game.spec import Rules
-from stages.game.streams import LaneDraws
 from stages.game.views import View
+from stages.game.vocabulary import Draws
 
-Transform = Callable[[Tensor, LaneDraws], Tensor]  # images [L, B, C, H, W] to images
+Transform = Callable[[Tensor, Draws], Tensor]  # images [L, B, C, H, W] to images
 
 
 @dataclass
@@ -26,11 +26,11 @@ class Augmentation:
     target: float = 1.0
     rate: float = 0.0  # change of p in one D step; 0: p stays
 
-    def open(self, draws: Callable[[str], LaneDraws], step: int) -> View:
+    def open(self, draws: Callable[[str], Draws], step: int) -> View:
         stream = draws("augment")
         return lambda x: self._apply(x, stream)
 
-    def _apply(self, x: Tensor, draws: LaneDraws) -> Tensor:
+    def _apply(self, x: Tensor, draws: Draws) -> Tensor:
         for transform in self.transforms:
             chosen = draws.uniform(x.shape[1]) < self.state["probability"][:, None]  # [L, B]
             x = torch.where(chosen[:, :, None, None, None], transform(x, draws), x)
@@ -71,7 +71,7 @@ def ada(like: Tensor, lanes: int, rules: Rules, steps: int) -> Augmentation:
     return Augmentation((mirror, translate_reflect, brightness, contrast), state, rules.augment_target, rate)
 
 
-def color(x: Tensor, draws: LaneDraws) -> Tensor:
+def color(x: Tensor, draws: Draws) -> Tensor:
     """Brightness, saturation, contrast, in DiffAugment's ranges."""
     first, second, third = (draws.uniform(x.shape[1])[:, :, None, None, None] for _ in range(3))
     x = x + (first - 0.5)
@@ -81,41 +81,41 @@ def color(x: Tensor, draws: LaneDraws) -> Tensor:
     return (x - mean) * (third + 0.5) + mean
 
 
-def translate_zero(x: Tensor, draws: LaneDraws) -> Tensor:
+def translate_zero(x: Tensor, draws: Draws) -> Tensor:
     """Whole pixels, zeros come in."""
     rows, columns = (_shifts(x, axis, draws) for axis in (3, 4))
     return _taken(_taken(x, 3, rows, "zero"), 4, columns, "zero")
 
 
-def translate_reflect(x: Tensor, draws: LaneDraws) -> Tensor:
+def translate_reflect(x: Tensor, draws: Draws) -> Tensor:
     """Whole pixels, the image is reflected at its border."""
     rows, columns = (_shifts(x, axis, draws) for axis in (3, 4))
     return _taken(_taken(x, 3, rows, "reflect"), 4, columns, "reflect")
 
 
-def cutout(x: Tensor, draws: LaneDraws) -> Tensor:
+def cutout(x: Tensor, draws: Draws) -> Tensor:
     """A rectangle of half the side each way becomes 0."""
     inside = [_window(x.shape[axis], draws.uniform(x.shape[1])) for axis in (3, 4)]  # [L, B, H], [L, B, W]
     return x * ~(inside[0][:, :, None, :, None] & inside[1][:, :, None, None, :])
 
 
-def mirror(x: Tensor, draws: LaneDraws) -> Tensor:
+def mirror(x: Tensor, draws: Draws) -> Tensor:
     """Left and right exchanged on a fair coin."""
     heads = draws.uniform(x.shape[1]) < 0.5
     return torch.where(heads[:, :, None, None, None], x.flip(4), x)
 
 
-def brightness(x: Tensor, draws: LaneDraws) -> Tensor:
+def brightness(x: Tensor, draws: Draws) -> Tensor:
     """x + 0.2 ε."""
     return x + 0.2 * draws.normal(x.shape[1])[:, :, None, None, None]
 
 
-def contrast(x: Tensor, draws: LaneDraws) -> Tensor:
+def contrast(x: Tensor, draws: Draws) -> Tensor:
     """x 2^(½ ε)."""
     return x * torch.exp2(0.5 * draws.normal(x.shape[1]))[:, :, None, None, None]
 
 
-def _shifts(x: Tensor, axis: int, draws: LaneDraws) -> Tensor:
+def _shifts(x: Tensor, axis: int, draws: Draws) -> Tensor:
     """Whole pixels from -n to n, n an eighth of the side, rounded; `[L, B]`."""
     most = int(x.shape[axis] / 8 + 0.5)
     return (draws.uniform(x.shape[1]) * (2 * most + 1)).floor().long() - most

@@ -12,6 +12,7 @@ from stages.game.combinations import data_mistakes
 from stages.game.motion import motion
 from stages.game.optimizers import Optimizer
 from stages.game.spec import Rules, Variant
+from stages.game.tape import Tape
 from stages.game.views import InstanceNoise, Veil
 
 EMA_RAMP = 0.05  # the half-life is at most this share of the steps already done (Karras et al. 2020, G's average)
@@ -42,13 +43,14 @@ class Game:
         self.objective: Objective = objective(variant)
         for mistake in data_mistakes(variant, shape, batch):
             raise ValueError(mistake)
+        self.tape = Tape()
         rules = variant.rules
         self.generator = Flat(generator(variant.generator, shape, latent, seeds, dtype).to(device))
         self.discriminator = Flat(
             discriminator(variant.discriminator, shape, seeds, self.objective.constraint, dtype, rules.pack).to(device)
         )
-        self.generator_optimizer: Optimizer = motion(self.generator, rules.generator_lr, rules, self.done)
-        self.discriminator_optimizer: Optimizer = motion(self.discriminator, rules.discriminator_lr, rules, self.done)
+        self.generator_optimizer: Optimizer = motion(self.generator, rules.generator_lr, rules, self.done, self.tape)
+        self.discriminator_optimizer: Optimizer = motion(self.discriminator, rules.discriminator_lr, rules, self.done, self.tape)
         self.balance: Balance = balance(self.like, len(seeds), rules)
         self.veils: tuple[Veil, ...] = veils(self.like, len(seeds), rules, steps)
         self.ema = self.generator.vector.clone()
@@ -103,11 +105,30 @@ class Game:
     @torch.no_grad()
     def average(self) -> None:
         """Move G's average after step t: half-life min(h N, 0.05 t) steps; parameters and batch statistics alike."""
-        half_life = min(self.variant.rules.ema_half_life * self.steps, EMA_RAMP * self.step)
-        weight = 1 - 0.5 ** (1 / half_life) if half_life > 0 else 1.0
+        weight = self.tape.number(self._newest, self.like)
         self.ema.lerp_(self.generator.vector, weight)
         for average, buffer in zip(self.ema_buffers, self.generator.module.buffers(), strict=True):
             average.lerp_(buffer, weight)
+
+    def _newest(self) -> float:
+        """The weight in the average of G as it is now."""
+        half_life = min(self.variant.rules.ema_half_life * self.steps, EMA_RAMP * self.step)
+        return 1 - 0.5 ** (1 / half_life) if half_life > 0 else 1.0
+
+    def count_step(self) -> None:
+        """A generator step is done."""
+        self.step += 1
+
+    def count_critic_step(self) -> None:
+        """A D update is done."""
+        self.critic_step += 1
+
+    def keep_penalty_state(self, held: Mapping[str, Tensor]) -> None:
+        """Write the penalty's state where it was held before this turn, so that it stays in one place."""
+        if self.penalty_state is not held:
+            for name, tensor in self.penalty_state.items():
+                held[name].copy_(tensor)
+            self.penalty_state = held
 
     def snapshot(self) -> dict[str, Tensor]:
         """Weights and buffers of G, its average and D under `generator/`, `ema/`, `discriminator/`: copies on the CPU, lane axis first."""

@@ -30,9 +30,10 @@ class Moves(NamedTuple):
 
 def play_turn(game: Game, batches: Batches, items: int) -> Turn:
     """One generator step (`rules.order`, `rules.method`): D's updates, then G's; or both from the same weights."""
-    rules = game.variant.rules
+    rules, held = game.variant.rules, game.penalty_state
     turn = TURNS[rules.method, rules.order](game, batches, items)
-    game.step += 1
+    game.keep_penalty_state(held)
+    game.tape.do(game.count_step)
     game.average()
     return turn
 

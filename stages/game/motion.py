@@ -8,15 +8,16 @@ from torch import Tensor
 from stages.game.build import Flat
 from stages.game.optimizers import Optimizer, optimizer
 from stages.game.spec import Rules
+from stages.game.tape import Tape
 
 FACTORS: dict[str, Callable[[float], float]] = {"linear": lambda t: 1 - t, "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2}
 
 
-def motion(player: Flat, lr: float, rules: Rules, done: Callable[[], float]) -> Optimizer:
+def motion(player: Flat, lr: float, rules: Rules, done: Callable[[], float], tape: Tape) -> Optimizer:
     """The optimiser that the rules name, wrapped only in what they ask for. `done()` is the share of the run before this step."""
-    moved = optimizer(player.vector, lr, rules)
+    moved = optimizer(player.vector, lr, rules, tape)
     if rules.schedule != "constant":
-        moved = Scheduled(moved, FACTORS[rules.schedule], done)
+        moved = Scheduled(moved, FACTORS[rules.schedule], done, tape)
     return Clipped(moved, player, rules.gradient_clip) if rules.gradient_clip > 0 else moved
 
 
@@ -31,13 +32,17 @@ class Scheduled:
     without restarts, lowest rate 0.
     """
 
-    def __init__(self, inner: Optimizer, factor: Callable[[float], float], done: Callable[[], float]) -> None:
+    def __init__(self, inner: Optimizer, factor: Callable[[float], float], done: Callable[[], float], tape: Tape) -> None:
+        self.tape = tape
         self.inner, self.lr, self.factor, self.done = inner, inner.lr, factor, done
         self.state = inner.state
 
     def direction(self, gradient: Tensor) -> Tensor:
-        self.inner.lr = self.lr * self.factor(self.done())
+        self.tape.do(self._set)
         return self.inner.direction(gradient)
+
+    def _set(self) -> None:
+        self.inner.lr = self.lr * self.factor(self.done())
 
 
 class Clipped:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from stages.game.spec import Rules
+from stages.game.tape import Tape
 
 
 class Optimizer(Protocol):
@@ -23,12 +24,12 @@ class Optimizer(Protocol):
 class Sgd:
     """d = lr g."""
 
-    def __init__(self, like: Tensor, lr: float, rules: Rules) -> None:
-        self.lr = lr
+    def __init__(self, like: Tensor, lr: float, rules: Rules, tape: Tape) -> None:
+        self.lr, self.tape = lr, tape
         self.state: dict[str, Tensor] = {}
 
     def direction(self, gradient: Tensor) -> Tensor:
-        return gradient * self.lr
+        return gradient * self.tape.number(lambda: self.lr, gradient)
 
 
 class Adam:
@@ -37,31 +38,34 @@ class Adam:
     m <- β1 m + (1-β1) g;  v <- β2 v + (1-β2) g²;  d = lr m̂ / (√v̂ + ε), m̂ = m / (1-β1^t), v̂ = v / (1-β2^t).
     """
 
-    def __init__(self, like: Tensor, lr: float, rules: Rules) -> None:
+    def __init__(self, like: Tensor, lr: float, rules: Rules, tape: Tape) -> None:
+        self.tape = tape
         self.lr, self.beta1, self.beta2, self.epsilon = lr, rules.beta1, rules.beta2, rules.epsilon
         self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like), "count": torch.zeros((), dtype=torch.int64)}
 
     def direction(self, gradient: Tensor) -> Tensor:
         mean, square, count = self.state["mean"], self.state["square"], self.state["count"]
-        count += 1
-        t = int(count)
+        self.tape.do(lambda: count.add_(1))
+        mean_left = self.tape.number(lambda: self.lr / (1 - self.beta1 ** int(count)), gradient)
+        square_left = self.tape.number(lambda: (1 - self.beta2 ** int(count)) ** 0.5, gradient)
         mean.lerp_(gradient, 1 - self.beta1)
         square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
-        denominator = square.sqrt().div_((1 - self.beta2**t) ** 0.5).add_(self.epsilon)
-        return torch.div(mean, denominator, out=denominator).mul_(self.lr / (1 - self.beta1**t))
+        denominator = square.sqrt().div_(square_left).add_(self.epsilon)
+        return torch.div(mean, denominator, out=denominator).mul_(mean_left)
 
 
 class RmsProp:
     """RMSprop without momentum or centring: v <- β2 v + (1-β2) g²;  d = lr g / (√v + ε) (Tieleman & Hinton 2012; WGAN's optimiser)."""
 
-    def __init__(self, like: Tensor, lr: float, rules: Rules) -> None:
+    def __init__(self, like: Tensor, lr: float, rules: Rules, tape: Tape) -> None:
+        self.tape = tape
         self.lr, self.beta2, self.epsilon = lr, rules.beta2, rules.epsilon
         self.state = {"square": torch.zeros_like(like)}
 
     def direction(self, gradient: Tensor) -> Tensor:
         square = self.state["square"]
         square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
-        return gradient.mul(self.lr).div_(square.sqrt().add_(self.epsilon))
+        return gradient.mul(self.tape.number(lambda: self.lr, gradient)).div_(square.sqrt().add_(self.epsilon))
 
 
 class Optimistic:
@@ -107,8 +111,8 @@ def second_moment(state: Mapping[str, Tensor], rules: Rules) -> Tensor | None:
 FORMS: dict[str, type] = {"sgd": Sgd, "adam": Adam, "rmsprop": RmsProp}
 
 
-def optimizer(like: Tensor, lr: float, rules: Rules) -> Optimizer:
-    """The optimiser that the rules name, for a vector like this one."""
+def optimizer(like: Tensor, lr: float, rules: Rules, tape: Tape | None = None) -> Optimizer:
+    """The optimiser that the rules name, for a vector like this one; what changes from step to step goes through the tape."""
     name = rules.optimizer.removeprefix("optimistic_")
-    plain: Optimizer = FORMS[name](like, lr, rules)
+    plain: Optimizer = FORMS[name](like, lr, rules, tape or Tape())
     return plain if name == rules.optimizer else Optimistic(plain, like)

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stages.game.build import Flat
 from stages.game.game import Game
 from stages.game.streams import LaneDraws, lane_draws, sent
 from stages.game.views import View, view
+from stages.game.vocabulary import Draws
 
 Batches = Callable[[Tensor], Tensor]  # indices [L, B] to data [L, B, ...] in the games' scale
 
@@ -54,7 +56,7 @@ class Draw:
 
     real: Tensor  # [L, B, ...]
     noise: Tensor  # [L, B, latent]
-    penalty: LaneDraws
+    penalty: Draws
     see: View  # how D is shown a sample
     again: Callable[[], "Draw"]
 
@@ -66,17 +68,26 @@ class Turn:
     discriminator: Move
     generator: Move
 
+    def kept(self) -> "Turn":
+        """A copy, which the next turn does not overwrite."""
+        moves = ({name: tensor.clone() for name, tensor in vars(move).items()} for move in (self.discriminator, self.generator))
+        return Turn(*(Move(**parts) for parts in moves))
+
 
 def draw(game: Game, batches: Batches, items: int, player: str, substep: int) -> Draw:
     """The batch, the noise and the penalty's stream of (step, player, substep); lane l's depend on its seed alone."""
-    step, like = game.step, game.like
-    indices = lane_draws(game.seeds, f"{player}/batch", step, substep, like).integers(items, game.batch)
-    noise = lane_draws(game.seeds, f"{player}/noise{game.salt}", step, substep, like).normal(game.batch, game.latent)
-    see = view(game.veils, lambda purpose: lane_draws(game.seeds, f"{player}/{purpose}", step, substep, like), step)
+    tape, like = game.tape, game.like
+
+    def stream(purpose: str) -> LaneDraws:
+        return lane_draws(game.seeds, f"{player}/{purpose}", game.step, substep, like)
+
+    def batch() -> Tensor:
+        return sent(batches(stream("batch").integers(items, game.batch)), like.device, like.dtype)
+
+    noise = tape.tensor(lambda: stream(f"noise{game.salt}").normal(game.batch, game.latent))
+    see = view(game.veils, lambda purpose: tape.draws(lambda: stream(purpose)), game.step)
     again = partial(draw, game, batches, items, player, substep)
-    return Draw(
-        sent(batches(indices), like.device, like.dtype), noise, lane_draws(game.seeds, f"{player}/penalty", step, substep, like), see, again
-    )
+    return Draw(tape.tensor(batch), noise, tape.draws(lambda: stream("penalty")), see, again)
 
 
 class Parts(NamedTuple):
@@ -142,14 +153,14 @@ def apply_discriminator(game: Game, move: Move) -> None:
     shift_discriminator(game, move)
     for veil in game.veils:
         veil.observe(move.real_logits)
-    game.critic_step += 1
+    game.tape.do(game.count_critic_step)
 
 
 @torch.no_grad()
 def shift_discriminator(game: Game, move: Move) -> None:
     """ψ <- ψ - d and the constraint alone."""
     step = game.discriminator_optimizer.direction(move.gradient)
-    game.discriminator.vector.sub_(_only(game.balance.moving(game.alive), step, game.discriminator.lane_mask))
+    game.discriminator.vector.sub_(_only(game, game.balance.moving(game.alive), step, game.discriminator))
     game.objective.constraint.after_step(game.discriminator.module)
 
 
@@ -157,18 +168,19 @@ def shift_discriminator(game: Game, move: Move) -> None:
 def apply_generator(game: Game, move: Move) -> None:
     """θ <- θ - d."""
     step = game.generator_optimizer.direction(move.gradient)
-    game.generator.vector.sub_(_only(game.alive, step, game.generator.lane_mask))
+    game.generator.vector.sub_(_only(game, game.alive, step, game.generator))
 
 
-def _only(lanes: Tensor, step: Tensor, lane_mask: Callable[[Tensor], Tensor]) -> Tensor:
+def _only(game: Game, lanes: Tensor, step: Tensor, player: Flat) -> Tensor:
     """The step of these lanes, zero for the others."""
-    if lanes.device.type == "cpu" and bool(lanes.all()):  # elsewhere asking would make the host wait for the device
+    if game.tape.may_ask(lanes) and bool(lanes.all()):  # elsewhere asking would make the host wait for the device
         return step
-    return torch.where(lane_mask(lanes), step, torch.zeros_like(step))
+    return torch.where(player.lane_mask(lanes), step, torch.zeros_like(step))
 
 
 def note_finite(game: Game, *moves: Move) -> None:
     """Lanes whose losses are not finite die at this step; called before their weights move."""
     finite = torch.stack([move.loss + move.penalty for move in moves]).isfinite().all(0)
-    game.died_at.masked_fill_(game.alive & ~finite, game.step + 1)
+    now = game.tape.number(lambda: game.step + 1, game.died_at)
+    game.died_at.copy_(torch.where(game.alive & ~finite, now, game.died_at))  # masked_fill would ask a GPU for the number
     game.alive &= finite

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from stages.game.game import Game
 from stages.game.spec import Variant
-from stages.game.streams import LaneDraws
 from stages.game.views import Veil, View
+from stages.game.vocabulary import Draws
 
 SHOWN = ("augment", "augment_target", "augment_ramp", "instance_noise", "instance_noise_share")
 BALANCED = ("balance", "balance_threshold", "balance_memory")
@@ -63,7 +63,7 @@ class Delayed:
     def __init__(self, inner: Veil, start: int) -> None:
         self.inner, self.start, self.state = inner, start, inner.state
 
-    def open(self, draws: Callable[[str], LaneDraws], step: int) -> View:
+    def open(self, draws: Callable[[str], Draws], step: int) -> View:
         """The inner veil's view, so many steps later."""
         return self.inner.open(draws, step - self.start)
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stages.game.streams import LaneDraws
+from stages.game.vocabulary import Draws
 
 View = Callable[[Tensor], Tensor]  # data [L, B, ...] as D is shown it, same shape; each call draws anew
 
@@ -15,7 +15,7 @@ class Veil(Protocol):
 
     state: dict[str, Tensor]
 
-    def open(self, draws: Callable[[str], LaneDraws], step: int) -> View:
+    def open(self, draws: Callable[[str], Draws], step: int) -> View:
         """The view of one substep; `draws(purpose)` gives its streams."""
         ...
 
@@ -38,7 +38,7 @@ class InstanceNoise:
         self.std, self.last = std, last
         self.state: dict[str, Tensor] = {}
 
-    def open(self, draws: Callable[[str], LaneDraws], step: int) -> View:
+    def open(self, draws: Callable[[str], Draws], step: int) -> View:
         std = self.std * max(0.0, 1 - step / self.last)
         if std == 0:
             return unchanged
@@ -54,7 +54,7 @@ def unchanged(x: Tensor) -> Tensor:
     return x
 
 
-def view(veils: Sequence[Veil], draws: Callable[[str], LaneDraws], step: int) -> View:
+def view(veils: Sequence[Veil], draws: Callable[[str], Draws], step: int) -> View:
     """All veils of one substep, first to last."""
     shown: View = unchanged
     for veil in veils:

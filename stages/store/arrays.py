@@ -1,6 +1,7 @@
 """The prepared data (docs/formats.md): a growing .npy file to write it, memory maps to read it."""
 
 import hashlib
+import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tokenize import TokenError
@@ -50,10 +51,14 @@ class ArrayWriter:
 
 
 def chunked(array: np.ndarray) -> Iterator[np.ndarray]:
-    """An array's rows, about 16 MiB at a time."""
-    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+    """An array's rows, about 16 MiB at a time. A mapped file's are read, so that its pages do not gather in this process."""
+    size = array[:1].nbytes
+    rows = max(1, CHUNK_BYTES // max(1, size))
     for start in range(0, len(array), rows):
-        yield array[start : start + rows]
+        some = array[start : start + rows]
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.flags.c_contiguous:
+            some = np.fromfile(array.filename, array.dtype, some.size, offset=array.offset + start * size).reshape(some.shape)
+        yield some
 
 
 def rewrite(path: Path, dtype: Any, shape: tuple[int, ...], change: Callable[[np.ndarray], np.ndarray]) -> None:

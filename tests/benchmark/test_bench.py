@@ -3,21 +3,27 @@
 import pytest
 
 from stages import bench
-from stages.benchmark import against, cases, machine, overhead, step, tables, timing
+from stages.benchmark import against, answer, cases, data, live, machine, overhead, project, step, tables, timing
 from stages.errors import SeesawError
-from stages.store import processes
+from stages.store import layout, processes
+from stages.store.files import read_json
 
 
 @pytest.fixture
 def small(monkeypatch):
     """One small game in place of all."""
     monkeypatch.setattr(overhead, "SHAPES", ((1, 8, 8),))
+    monkeypatch.setattr(overhead, "live_share", lambda: 0.005)
     for name, value in {"SHAPES": ((1, 8, 8),), "SEEDS": 2, "GROUP": 2, "WORKERS": 1}.items():
         monkeypatch.setattr(against, name, value)
     monkeypatch.setattr(cases, "SHAPES", {"dcgan": (1, 8, 8), "mlp": (2,)})
     monkeypatch.setattr(cases, "PENALTIES", {"none": {}})
     monkeypatch.setattr(step, "LANES", (1, 3))
-    monkeypatch.setattr(step, "SCALES", {"batch": [{"batch": 4}, {"batch": 8}], "items": [{"items": 50, "shape": (1, 8, 8)}]})
+    monkeypatch.setattr(
+        step,
+        "SCALES",
+        {"batch": [{"batch": 4}, {"batch": 8}], "steps": [{"turns": 1}, {"turns": 3}], "items": [{"items": 50, "shape": (1, 8, 8)}]},
+    )
     monkeypatch.setattr(machine, "SIDE", 64)
     monkeypatch.setattr(machine, "COPIED", 4096)
 
@@ -40,7 +46,8 @@ def test_overheads_are_shares_of_a_run(small):
     assert found["both tiers"]["share"] == pytest.approx(found["tier 1"]["share"] + found["tier 2"]["share"])
     assert found["tier 1"]["times"] == 101
     assert found["tier 2"]["times"] == 4
-    assert found["live tracking"]["share"] is None
+    assert found["live tracking"]["share"] == 0.005
+    assert found["live tracking"]["within"] is True
 
 
 def test_the_limit_is_measured_with_one_thread_and_with_all(small):
@@ -64,8 +71,14 @@ def test_a_step_is_timed_for_every_network_penalty_and_number_of_lanes(small):
 
 def test_scaling_counts_the_work(small):
     found = rows("scaling")
-    assert [(row["what"], row["value"], row["work"]) for row in found] == [("batch", "4", 1.0), ("batch", "8", 2.0), ("items", "50", 1.0)]
-    assert found[0]["cost"] == found[2]["cost"] == 1.0
+    assert [(row["what"], row["value"], row["work"]) for row in found] == [
+        ("batch", "4", 1.0),
+        ("batch", "8", 2.0),
+        ("steps", "1", 1.0),
+        ("steps", "3", 3.0),
+        ("items", "50", 1.0),
+    ]
+    assert found[0]["cost"] == found[2]["cost"] == found[4]["cost"] == 1.0
 
 
 def test_lanes_and_the_plain_loop_are_played_by_processes_of_their_own(small):
@@ -74,6 +87,48 @@ def test_lanes_and_the_plain_loop_are_played_by_processes_of_their_own(small):
     assert found[0]["lanes are"] == "1.00x"
     assert all(row["peak MiB"] > 100 and row["images/s"] > 0 for row in found)
     assert "images/s" not in gpu
+
+
+def test_the_live_view_is_measured_on_whole_trainings(monkeypatch):
+    """One round, a few steps: each training is played, not taken from the one before; the live one has shown its seeds."""
+    monkeypatch.setattr(live, "ROUNDS", 1)
+    monkeypatch.setattr(live, "STEPS", 20)
+    monkeypatch.setenv("SEESAW_CHECKPOINT_SECONDS", "0.01")
+    played = []
+    trained = live._trained
+
+    def noting(place, switch, index):
+        seconds = trained(place, switch, index)
+        played.append((switch, read_json(place / layout.run(project.NAME), "")["seeds"], (place / "mlflow.db").exists()))
+        return seconds
+
+    monkeypatch.setattr(live, "_trained", noting)
+    assert live.live_share() > -1
+    assert played == [(switch, list(range(8, 16)), True) for switch in "01"]
+
+
+def test_items_of_data_are_prepared_and_trained_on_for_real(monkeypatch):
+    monkeypatch.setattr(data, "SMALLEST", 30)
+    monkeypatch.setattr(data, "STEPS", 20)
+    first, second = bench.bench(["data"], 0.0, lambda text: None, items=300)["sections"]["data"]["rows"]
+    assert (first["items"], second["items"]) == ("30", "300")
+    for row in (first, second):
+        assert row["prepare MiB"] > row["prepare own MiB"] > 50
+        assert row["train MiB"] > row["train own MiB"] > 50
+        assert row["step ms"] > 0
+
+
+def test_the_command_lines_answer_is_timed_beside_a_bare_python(monkeypatch):
+    monkeypatch.setattr(answer, "ROUNDS", 2)
+    bare, asked = rows("answer")
+    assert asked["seconds"] > bare["seconds"] > 0
+    assert asked["within"] == (asked["seconds"] <= answer.BOUND)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_drawn(tmp_path):
+    with pytest.raises(SeesawError, match=r"have no room in .*: set TMPDIR"):
+        data.draw(tmp_path / "images", 10**15)
+    assert not list((tmp_path / "images").iterdir())
 
 
 def test_workers_keep_the_memory_that_a_step_frees(monkeypatch):

@@ -99,13 +99,19 @@ def _listing(data: Data, path: Path) -> Folder | Archive:
 
 def _labels(names: Sequence[str]) -> tuple[list[str] | None, np.ndarray | None]:
     """Classes are the folders below the last folder that all images share; None when there are not two, or an image lies in none."""
-    parts = [name.split("/") for name in names]
-    first, last = parts[0], parts[-1]  # names are sorted: what these two share, all share
+    first, last = names[0].split("/"), names[-1].split("/")  # names are sorted: what these two share, all share
     depth = next((level for level in range(len(first) - 1) if level >= len(last) - 1 or first[level] != last[level]), len(first) - 1)
-    folders = [part[depth] if len(part) > depth + 1 else None for part in parts]
-    if None in folders or len(set(folders)) < 2:
+    seen: dict[str, int] = {}
+    met = np.empty(len(names), np.int64)
+    for index, name in enumerate(names):
+        folders = name.split("/", depth + 1)
+        if len(folders) < depth + 2:
+            return None, None
+        met[index] = seen.setdefault(folders[depth], len(seen))
+    if len(seen) < 2:
         return None, None
-    return _paths.classes(np.array(folders))
+    found, places = _paths.classes(np.array(list(seen)))
+    return found, places[met]
 
 
 def _batches(
