@@ -34,7 +34,8 @@ def judge(plan: Plan, played: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     past = _past(plan)
     told = [[_told(plan, past, stream) for stream in one["streams"]] for one in played]
     entries = [
-        _entry(plan, branch, one["kept"], streams, told[0]) for branch, one, streams in zip(plan.branches, played, told, strict=True)
+        _entry(plan, branch, one["kept"], streams, told[0], past.standards.good)
+        for branch, one, streams in zip(plan.branches, played, told, strict=True)
     ]
     winner = min(
         (entry for entry in entries if entry["restored"]),
@@ -119,11 +120,13 @@ def _look(one: Mapping[str, Any], died: int | None) -> SnapshotQuality:
     return SnapshotQuality(**{**one, "shares": one["shares"] and tuple(one["shares"])})
 
 
-def _entry(plan: Plan, branch: Branch, kept: Mapping[str, Any], streams: Sequence[Told], nothing: Sequence[Told]) -> dict[str, Any]:
+def _entry(
+    plan: Plan, branch: Branch, kept: Mapping[str, Any], streams: Sequence[Told], nothing: Sequence[Told], good: float
+) -> dict[str, Any]:
     """One branch of the document."""
     wanted = restoration.goals(plan.verdict)
     verdicts = [
-        restoration.Stream(restoration.back(wanted, one.known), restoration.better(one.looks[-1], other.looks[-1]))
+        restoration.Stream(restoration.back(wanted, one.known), restoration.better(one.looks[-1], other.looks[-1], good))
         for one, other in zip(streams, nothing, strict=True)
     ]
     rows = [_row(wanted, one, verdict) for one, verdict in zip(streams, verdicts, strict=True)]
