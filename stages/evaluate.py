@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stages.errors import SeesawError
 from stages.game import restore
-from stages.judging import Setting, encode, lane_draws, noise, prepare_setting, seed_of, stream
+from stages.generators.judging import Setting, encode, lane_draws, noise, prepare_setting, seed_of, stream
 from stages.measure.baseline import gaussian_mixture
 from stages.measure.classifier import one_thread
 from stages.measure.features import Encoded

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.candidate import candidate
 from stages.errors import SeesawError
-from stages.judging import Setting, lane_draws, noise, prepare_setting
+from stages.generators.candidate import candidate
+from stages.generators.judging import Setting, lane_draws, noise, prepare_setting
 from stages.measure import gate
 from stages.measure.classifier import one_thread
 from stages.measure.judge import quick

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.candidate import candidate
 from stages.errors import SeesawError
 from stages.game.program import exported
+from stages.generators.candidate import candidate
 from stages.measure.classifier import one_thread
 from stages.measure.gate import median_lane
 from stages.store import champion, deployable

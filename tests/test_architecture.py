@@ -43,6 +43,7 @@ HOMES = {
     "rich": "stages/draw/",
 }
 HELPERS = {"diagnosis", "benchmark"}  # folders of one node's own modules
+SHARED = "generators"  # what several nodes share that is no library: files and measures together
 LIBRARY = ("game", "measure", "store", "draw")
 
 
@@ -71,7 +72,12 @@ def test_a_library_stays_in_its_home(path):
 
 @pytest.mark.parametrize("path", [path for path in FILES if folder(path) in LIBRARY])
 def test_the_library_imports_no_node(path):
-    assert not {folder(other) for other in imported(path)} & (NODES | HELPERS)
+    assert not {folder(other) for other in imported(path)} & (NODES | HELPERS | {SHARED})
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if folder(path) == SHARED])
+def test_what_nodes_share_imports_the_library_alone(path):
+    assert {folder(other) for other in imported(path)} <= {*LIBRARY, SHARED, "errors"}
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if folder(path) in NODES - {"run", "retrain"}])

@@ -1,11 +1,15 @@
 """Equal arms, trained for real: what they share, what they do not, and that the number of processes changes nothing."""
 
+import json
 import os
 
 import numpy as np
 import pytest
+from projects import TINY as TINY_PARAMS
+from typer.testing import CliRunner
 
 from stages import calibrate
+from stages.cli import app
 from stages.errors import SeesawError
 from stages.game.streams import lane_draws
 from stages.store.config import parse
@@ -43,6 +47,21 @@ def test_scores_do_not_depend_on_the_processes(monkeypatch):
     assert np.array_equal(np.stack([one, two]), np.concatenate(alone, axis=1))
     assert not np.array_equal(one, two)
     assert said[-1] == "5 of 5 pairs of lanes trained"
+
+
+def test_the_command_writes_its_figures_and_prints_them(tmp_path, monkeypatch):
+    """`seesaw compare --aa 100`, its pairs trained for a moment."""
+    text = TINY_PARAMS.replace("seeds: 2", "seeds: 6")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    train = calibrate.train_arms
+    monkeypatch.setattr(calibrate, "train_arms", lambda setting, lanes, say: train(TINY, lanes, say))
+    monkeypatch.setenv("SEESAW_WORKERS", "1")
+    done = CliRunner().invoke(app, ["compare", "--aa", "100"])
+    assert done.exit_code == 0, done.output
+    assert "100 groups of 2 × 6 lanes" in done.stdout
+    found = json.loads((tmp_path / ".seesaw" / "calibration.json").read_text())
+    assert (found["groups"], found["seeds"]) == (100, 6)
 
 
 def test_too_few_groups_are_one_line(tmp_path):

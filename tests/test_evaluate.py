@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from stages import evaluate as node
-from stages import judging
 from stages.errors import SeesawError
 from stages.game import build, restore, spec
+from stages.generators import judging
 from stages.prepare import prepare
 from stages.store import arrays, layout, snapshots
 from stages.store.config import Config, parse

@@ -3,6 +3,9 @@
 import ast
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import projects
 import pytest
@@ -18,6 +21,19 @@ STARTS = {
     "compare": ["stages/compare.py"],
     "report": ["stages/report.py"],
 }
+
+
+@contextmanager
+def changed(folder: Path, old: str, new: str) -> Iterator[None]:
+    """params.yaml with other words in the block, and as it was after it."""
+    path = folder / "params.yaml"
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 def declared(stage: str) -> list[str]:
@@ -101,23 +117,13 @@ def test_nothing_to_do_does_nothing(made):
 
 
 def test_the_report_is_all_that_a_word_of_the_report_stales(made):
-    path = made / "params.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("title: Tiny", "title: Another"))
-    try:
+    with changed(made, "title: Tiny", "title: Another"):
         assert ran(projects.dvc(made, "repro")) == {"check", "report"}
-    finally:
-        path.write_text(before)
 
 
 def test_one_variants_parameter_stales_that_variant_and_the_joins(made):
-    path = made / "params.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("weight: 1.0", "weight: 2.0"))
-    try:
+    with changed(made, "weight: 1.0", "weight: 2.0"):
         assert ran(projects.dvc(made, "repro")) == {"check", "train@r1", "diagnose@r1", "evaluate@r1", "compare", "report"}
-    finally:
-        path.write_text(before)
 
 
 def readme_loss() -> tuple[str, str, str]:
@@ -145,26 +151,18 @@ def test_the_readmes_new_loss_is_one_file_and_one_entry_and_stales_no_other_vari
 
 
 def test_bad_input_ends_before_any_training_with_one_line(made):
-    path = made / "params.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("{name: hinge}", "{name: hing}"))
-    try:
+    with changed(made, "{name: hinge}", "{name: hing}"):
         done = projects.dvc(made, "repro", expect=None)
         assert done.returncode != 0
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("seesaw:")]
         assert len(said) == 1
         assert "variants.hinge.loss.name is 'hing'" in said[0]
         assert ran(done) == {"check"}
-    finally:
-        path.write_text(before)
 
 
 def test_a_variant_without_a_penalty_is_one_line_and_nothing_runs(made):
     """dvc cannot fill its templates and says so; `seesaw` names the key in params.yaml."""
-    path = made / "params.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("penalty: {name: none}, ", ""))
-    try:
+    with changed(made, "penalty: {name: none}, ", ""):
         done = projects.dvc(made, "repro", expect=None)
         assert done.returncode != 0
         assert "item.penalty.name" in done.stderr
@@ -172,8 +170,6 @@ def test_a_variant_without_a_penalty_is_one_line_and_nothing_runs(made):
         said = projects.seesaw(made, "run", expect=1).stderr
         assert "variants.hinge has no penalty: every variant states loss, penalty and constraint" in said
         assert said.count("\n") == 1
-    finally:
-        path.write_text(before)
 
 
 def test_dvc_shows_metrics_plots_and_the_dag(made):

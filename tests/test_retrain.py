@@ -43,7 +43,7 @@ ITEMS = (
 CROWN = """
 from pathlib import Path
 from stages import promote
-from stages.judging import prepare_setting
+from stages.generators.judging import prepare_setting
 from stages.measure import gate
 from stages.store import champion
 from stages.store.config import read_config

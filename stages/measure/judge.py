@@ -88,7 +88,7 @@ def full(judge: Judge, draws: Sequence[Encoded], generator: torch.Generator) -> 
     measured = [judge.panel.score(one) | _memorised(judge, one.encoded.features) for one in clouds]
     errors = judge.panel.real_errors(clouds[0])
     pool = joined([one.encoded for one in clouds])
-    extrapolated = _extrapolated([half.moments for half in judge.panel.halves], pool.features, judge.n, errors.get("frechet"), generator)
+    extrapolated = _extrapolated([half.moments for half in judge.panel.halves], pool.features, judge.n, errors["frechet"], generator)
     return summary(measured, errors) | {"frechet_infinity": extrapolated} | _pooled(judge, pool)
 
 

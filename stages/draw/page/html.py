@@ -217,11 +217,16 @@ def _figures(drawn: Mapping[str, Mapping[str, Any]], variant: str, words: Words)
             "key": f"{variant}.{key}",
             "name": key,
             "series": chart["series"],
-            "unit": chart.get("linear_below"),
+            "unit": _power(chart.get("linear_below")),
             "alt": _chart_alt(words(f"chart.{key}"), variant, chart, words),
         }
         for key, chart in drawn.items()
     ]
+
+
+def _power(value: float | None) -> str | None:
+    """A power of ten as text; None for none."""
+    return None if value is None else f"{value:g}".replace("-", "−")
 
 
 def _objective(config: Mapping[str, Any]) -> list[tuple[str, str]]:
