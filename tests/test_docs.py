@@ -128,9 +128,9 @@ PARTLY: dict[str, str] = {
     "seesaw rollback": "its success is tested in tests/test_promote.py; here the program, which has nothing to go back to",
     "seesaw train": "as dvc calls it: `dvc repro train@hinge`",
     "seesaw check": "as dvc calls it, within `dvc repro`",
-    "python -m stages.published non_saturating pac2 least_squares ns_r1 r3": "a short ring with other variants; the published protocol takes hours",
-    "python -m stages.published non_saturating hinge_sn ns_r1 r3": "a short ring with other variants; the published protocol takes hours",
-    "python -m stages.published non_saturating ns_r1 r3": "a short ring with other variants; the published protocol takes hours",
+    "python -m stages.published non_saturating pac2 least_squares ns_r1 r3": "a short ring with other variants; the protocol takes hours",
+    "python -m stages.published non_saturating hinge_sn ns_r1 r3": "a short ring with other variants; the protocol takes hours",
+    "python -m stages.published non_saturating ns_r1 r3": "a short ring with other variants; the protocol takes hours",
     "python -m stages.published ns_r1": "a short ring with other variants; the published protocol takes hours",
     "python -m stages.theory": "the theory's numbers; the tables that the program prints are not compared",
 }
