@@ -56,6 +56,7 @@ WHERE: dict[str, str] = {
     "seesaw compare --aa 100": "tests/test_calibrate.py::test_scores_do_not_depend_on_the_processes",
     "seesaw compare --aa 400": "tests/test_calibrate.py::test_scores_do_not_depend_on_the_processes",
     "seesaw doctor": "tests/test_doctor.py::test_a_good_checkout_has_no_grave_finding",
+    "seesaw doctor --mend": "tests/test_doctor.py::test_the_remedy_for_a_lock_file_that_was_cut_off_loses_nothing",
     "make retrain": "tests/test_retrain.py::test_make_retrain_succeeds_on_every_outcome_of_the_gate",
     "seesaw retrain": "tests/test_retrain.py::test_a_second_clone_restores_everything_and_trains_nothing",
     "seesaw promote": "tests/test_promote.py::test_a_better_challenger_is_promoted_and_its_rise_is_written_down",
