@@ -59,6 +59,7 @@ WHERE: dict[str, str] = {
     "seesaw compare --aa 100": CALIBRATION,
     "seesaw compare --aa 400": CALIBRATION,
     "seesaw doctor": PROGRAMS_RUN,
+    "seesaw doctor --mend": "tests/test_doctor.py::test_the_remedy_for_a_lock_file_that_was_cut_off_loses_nothing",
     "make retrain": "tests/test_retrain.py::test_make_retrain_succeeds_on_every_outcome_of_the_gate",
     "seesaw retrain": "tests/test_retrain.py::test_a_second_clone_restores_everything_and_trains_nothing",
     "seesaw promote": PROGRAMS_RUN,
