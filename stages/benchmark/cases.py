@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stages.game.capture import Stepper, backend_of
 from stages.game.cost import flops_per_step, zeros
 from stages.game.game import Game
-from stages.game.loop import play_turn
 from stages.game.spec import Part, Player, Rules, Variant
 from stages.game.steps import Batches
 
@@ -78,13 +78,18 @@ def batches(data: Tensor) -> Batches:
     return take
 
 
+def stepper(played: Game, take: Batches, case: Case) -> Stepper:
+    """What plays the game's turns, as in a worker: on a GPU they are recorded."""
+    return Stepper(played, take, case.items, backend_of(case.device))
+
+
 def turn(case: Case) -> Callable[[], None]:
     """A function that plays the case's turns, going on where it left, and waits for its device."""
-    played, take = game(case), batches(items(case))
+    played = stepper(game(case), batches(items(case)), case)
 
     def once() -> None:
         for _ in range(case.turns):
-            play_turn(played, take, case.items)
+            played.play()
         wait(case.device)
 
     return once

@@ -26,7 +26,7 @@ def data(seconds: float, device: str, items: int) -> Section:
     return Section(
         "data",
         "Items of data",
-        f"A folder of {SIDE} x {SIDE} grey PNG files, one process at a time: `seesaw prepare`, then `seesaw train` of a dcgan, 2 lanes, "
+        f"A folder of {SIDE} x {SIDE} grey PNG files, one process at a time: `prepare`, then `train` of a dcgan, 2 lanes, "
         f"{STEPS} steps. MiB are the most that one process held; `own` leaves out the pages of mapped files, which processes share and the "
         "system takes back.",
         ("items", "prepare s", "items/s", "prepare MiB", "prepare own MiB", "train s", "step ms", "train MiB", "train own MiB"),

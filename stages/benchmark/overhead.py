@@ -14,7 +14,6 @@ from stages.benchmark.live import ROUNDS, live_share
 from stages.benchmark.tables import Section
 from stages.game.fork import continuation
 from stages.game.game import Game
-from stages.game.loop import play_turn
 from stages.observer import Material, Observer
 from stages.store import snapshots
 from stages.store.records import Block
@@ -81,11 +80,12 @@ def _works(case: Case, folder: Path) -> dict[str, timing.Work]:
     game, data = cases.game(case), cases.items(case)
     take = cases.batches(data)
     held = cases.batches(cases.items(replace(case, items=512)))
-    observer = Observer(game, Material(take, case.items, held, 512, 1.0), 1, NEVER)
-    last = play_turn(game, take, case.items)
+    turn = cases.stepper(game, take, case).play
+    observer = Observer(game, Material(take, case.items, held, 512, 1.0), 1, NEVER, turn)
+    last = turn().kept()
 
     def bare() -> None:
-        play_turn(game, take, case.items)
+        turn()
         cases.wait(case.device)
 
     def recorded() -> None:
@@ -94,7 +94,7 @@ def _works(case: Case, folder: Path) -> dict[str, timing.Work]:
 
     def probed() -> None:
         start = observer.probe.begin()
-        observer.probe.end(start, play_turn(game, take, case.items), last)
+        observer.probe.end(start, turn(), last)
         cases.wait(case.device)
 
     rows = observer.play()[1]["steps"]

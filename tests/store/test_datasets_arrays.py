@@ -94,3 +94,16 @@ def test_the_games_see_images_between_minus_one_and_one_and_vectors_as_they_are(
     np.testing.assert_allclose(seen, [[-1.0, 1.0, -0.6]], rtol=1e-6)
     vectors = np.array([[3.5, -2.0]], np.float32)
     np.testing.assert_array_equal(arrays.to_model_scale(vectors), vectors)
+
+
+def test_a_mapped_files_rows_are_read_and_not_mapped(tmp_path, monkeypatch):
+    """Pieces are arrays of their own with the file's rows, so that passing through a file keeps none of its pages."""
+    monkeypatch.setattr(arrays, "CHUNK_BYTES", 64)
+    values = np.arange(60, dtype=np.float32).reshape(-1, 2, 3)
+    np.save(tmp_path / "x.npy", values)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    pieces = list(arrays.chunked(mapped))
+    assert [len(piece) for piece in pieces] == [2, 2, 2, 2, 2]
+    assert not any(isinstance(piece, np.memmap) for piece in pieces)
+    np.testing.assert_array_equal(np.concatenate(pieces), values)
+    np.testing.assert_array_equal(np.concatenate(list(arrays.chunked(mapped[3:]))), values[3:])

@@ -18,7 +18,7 @@ from PIL import Image
 
 from stages.errors import SeesawError
 from stages.store.config import Data
-from stages.store.datasets import images
+from stages.store.datasets import _files, images
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -310,3 +310,31 @@ def test_the_emoji():
     assert batch.items.shape == (3583, 3, 32, 32)
     assert stream.classes is None
     assert (batch.items[:, :, 0, 0] == 255).all(1).mean() > 0.5  # most corners are transparent: white
+
+
+@pytest.mark.parametrize("run", [3, 1000])
+def test_packed_names_are_the_sorted_names(monkeypatch, run):
+    """Whatever they are made of, in runs that are merged or in one; a name that is not UTF-8 on disk too."""
+    monkeypatch.setattr(_files.Names, "RUN", run)
+    given = [f"{index * 7919 % 100:03d}.png" for index in range(100)] + [
+        "ä/β.png",
+        "\U0001f600.png",
+        "bad\udcff.png",
+        "a/b/c.png",
+        "\uff41.png",
+    ]
+    names = _files.Names(iter(given))
+    assert list(names) == [names[index] for index in range(len(names))] == sorted(given)
+    assert (len(names), names[-1], names[2:4]) == (len(given), max(given), sorted(given)[2:4])
+    with pytest.raises(IndexError):
+        names[len(given)]
+    assert list(_files.Names(iter([]))) == []
+
+
+def test_a_packed_name_takes_a_few_bytes_more_than_its_length():
+    tracemalloc.start()
+    names = _files.Names(f"{index:012d}.png" for index in range(50_000))
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / len(names) < 16 + 8 + 6  # its characters, its end, and what bytearrays keep in hand
+    assert peak / len(names) < 100
