@@ -37,11 +37,11 @@ def test_a_documented_command_is_accepted(command: Command, tmp_path: Path) -> N
 
 
 def test_the_tables_of_known_modes_follow_the_published_protocol(tmp_path: Path) -> None:
-    """2,500 samples a lane of the mixtures, 26,000 of the thousand modes, over all draws together; eight seeds of the mixtures."""
-    found = {source(command): command.config(tmp_path) for command in TABLES}
-    samples = {name: one.evaluate.samples * one.evaluate.draws for name, one in found.items()}
-    assert (samples["ring"], samples["grid"], samples["stacked_digits"]) == (2500, 2500, 26000)
-    assert (found["ring"].train.seeds, found["grid"].train.seeds) == (8, 8)
+    """2,500 samples a lane of the mixtures, 26,000 of the thousand modes, all draws together; eight seeds of mixtures, four when long."""
+    found = [(source(command), command.config(tmp_path)) for command in TABLES]
+    samples = {(name, one.evaluate.samples * one.evaluate.draws) for name, one in found if one.data.source != "idx"}
+    assert samples == {("ring", 2500), ("grid", 2500), ("stacked_digits", 26000)}
+    assert [(name, one.train.seeds) for name, one in found if name in ("ring", "grid")] == [("ring", 8), ("grid", 8), ("grid", 4)]
 
 
 def test_the_published_ring_is_found_whole_in_a_short_run(tmp_path: Path) -> None:
