@@ -54,7 +54,7 @@ def pages(store: tracking.Store, root: Path) -> dict[str, str]:
     variants = [run for fingerprint in current for run in store.of(fingerprint) if run.tags["seesaw.kind"] == "variant"]
     ids = [run.id for run in variants if run.tags.get("projection") == current[run.tags["fingerprint"]]]  # in the order of params.yaml
     if not ids:
-        raise SeesawError("MLflow shows none of these results yet: run `seesaw sync` first (after `dvc repro`)")
+        raise SeesawError("MLflow does not show these results as they are now: run `seesaw sync` first (after `dvc repro`)")
     runs = f"/#/experiments/{store.experiment}/runs"
     training = "workflowType=machine_learning"  # MLflow's menu for training runs, not the one for language models
     query = urllib.parse.urlencode({"runs": json.dumps(ids), "experiments": json.dumps([store.experiment])})

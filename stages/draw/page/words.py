@@ -122,7 +122,7 @@ ENGLISH: Mapping[str, str] = {
     "paired.conclusion": "Shown",
     # trajectories
     "trajectories.caption": "{metric} of the averaged generator on the test part: median and range over the lanes. Dashed lines are "
-    "not settled, dotted ones fail. Choose variants below; hover for values.",
+    "not settled, dotted ones fail; the level line is the floor. Choose variants below; hover for values.",
     "trajectories.x": "Horizontal axis",
     "trajectories.steps": "steps",
     "trajectories.compute": "compute",
@@ -523,7 +523,7 @@ CHINESE: Mapping[str, str] = {
     "answer.more": "另外 {count} 个",
     "answer.tied": "秩检验无法把它与 {others} 区分开。",
     "answer.compute_same": "在相同计算量下（每个种子 {budget}）它同样领先。",
-    "answer.compute_other": "在相同计算量下（每个种子 {budget}）领先的是 {leader}，它排第 {rank}。",
+    "answer.compute_other": "在相同计算量下（每个种子 {budget}）领先的是 {leader}，它排第 {rank} 位。",
     "answer.fails": "{variants} 个变体中有 {count} 个被判定为失败：{list}。",
     "answer.fails_none": "没有变体被判定为失败。",
     "answer.worries": "尚无定论：{list}。",
@@ -582,7 +582,7 @@ CHINESE: Mapping[str, str] = {
     "paired.correlation": "相关",
     "paired.conclusion": "结论",
     # trajectories
-    "trajectories.caption": "平均生成器（EMA）在测试部分的{metric}，各种子的中位数与范围。虚线为未定，点线为失败。"
+    "trajectories.caption": "平均生成器（EMA）在测试部分的{metric}，各种子的中位数与范围。虚线为未定，点线为失败；水平线为底线。"
     "可在下方选择变体，悬停查看数值。",
     "trajectories.x": "横轴",
     "trajectories.steps": "步数",
