@@ -65,6 +65,13 @@ def _begin() -> "tuple[Config, Path]":
     return read_config(root / "params.yaml"), root
 
 
+def _steady(config: "Config", root: Path, node: str, variant: str = "") -> None:
+    """A node's end: what dvc is about to write down of params.yaml is what the node was made with."""
+    from stages.store import steady
+
+    steady.insist(config, root, node, variant)
+
+
 @app.command()
 def check() -> None:
     """Validate the whole of params.yaml (a node)."""
@@ -81,6 +88,7 @@ def prepare() -> None:
 
     config, root = _begin()
     node.prepare(config, root)
+    _steady(config, root, "prepare")
 
 
 @app.command()
@@ -99,6 +107,7 @@ def diagnose(variant: Name) -> None:
 
     config, root = _begin()
     node.diagnose(config, variant, root)
+    _steady(config, root, "diagnose", variant)
 
 
 @app.command()
@@ -116,6 +125,7 @@ def evaluate(
         typer.echo(json.dumps(node.score_samples(config, samples, root), indent=2))
     else:
         node.evaluate(config, str(variant), root)
+        _steady(config, root, "evaluate")
 
 
 @app.command()
@@ -134,6 +144,7 @@ def compare(aa: Pairs = 0, sensitivity: Again = False, top: Top = 3) -> None:
         from stages.compare import compare as node
 
         node(config, root)
+        _steady(config, root, "compare")
 
 
 @app.command()
@@ -157,6 +168,7 @@ def report() -> None:
 
     config, root = _begin()
     node.report(config, root)
+    _steady(config, root, "report")
 
 
 @app.command()

@@ -22,7 +22,7 @@ import numpy as np
 
 from stages.draw.progress import Progress
 from stages.game.spec import Variant
-from stages.store import arrays, feed, identity, layout, places, processes, records, scratch, tensors
+from stages.store import arrays, feed, identity, layout, places, processes, records, scratch, steady, tensors
 from stages.store.config import Config
 from stages.store.curves import write_curves
 from stages.store.files import read_json, read_json_or, write_json
@@ -48,7 +48,8 @@ class Plan:
 def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
     """Train all lanes of a variant and write its run, records, snapshots, curves and execution.
 
-    Raises SeesawError when the data is missing, a worker fails, or another process trains the same result.
+    Raises SeesawError when the data is missing, a worker fails, another process trains the same result, or (under dvc) params.yaml was
+    edited meanwhile.
     """
     plan = make_plan(config, config.variant(name), root)
     scratch.sweep(root)
@@ -67,6 +68,7 @@ def train(config: Config, name: str, root: Path, quiet: bool = False) -> None:
                 take(group, message)
 
             processes.run_all("stages.worker", jobs, show, STOPPED)
+        steady.insist(config, root, "train", name)
         _finish(plan, config, root, started)
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = ("losses", "penalties", "constraints", "networks", "datasets")
-# Modules that cannot alter an output: the words of an error, the live line, where a folder lies, whose parent, how processes run.
+# Modules that cannot alter an output: the words of an error, the live line, where a folder lies, whose parent, how processes run,
+# whether a file was edited.
 PLUMBING = {
     *("stages/errors.py", "stages/draw/progress.py", "stages/draw/board.py"),
-    *("stages/store/feed.py", "stages/store/processes.py", "stages/store/parent.py", "stages/store/places.py"),
+    *("stages/store/feed.py", "stages/store/processes.py", "stages/store/parent.py", "stages/store/places.py", "stages/store/steady.py"),
 }
 
 

@@ -232,3 +232,32 @@ def test_settings_of_the_machine_are_checked(trained, words, expected):
 def test_an_unknown_variant_is_one_line(trained):
     done = projects.seesaw(trained, "train", "hinje", expect=1)
     assert done.stderr == "seesaw: unknown variant 'hinje': params.yaml has hinge, r1; did you mean 'hinge'?\n"
+
+
+def test_params_edited_while_a_training_runs_are_not_written_down_as_its_own(tmp_path):
+    """dvc records the values it finds when a stage ends: the training ends with an error instead, and is not lost."""
+    folder = projects.project(tmp_path / "p", LONG)
+    projects.dvc(folder, "repro", "-q", "prepare")
+    params = folder / "params.yaml"
+    command = [sys.executable, "-m", "dvc", "repro", "train@hinge"]
+    with subprocess.Popen(
+        command, cwd=folder, env=projects.environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as run:
+        wait_until(lambda: list((folder / ".seesaw/scratch").glob("*/group-*/job.json")))
+        params.write_text(LONG.replace("steps: 400", "steps: 300"))
+        said = run.communicate()[1]
+    assert "seesaw: params.yaml was edited while this stage ran (train)" in said
+    assert run.returncode != 0
+    assert "train@hinge" not in (folder / "dvc.lock").read_text()
+    assert not (folder / layout.run("hinge")).exists()
+    params.write_text(LONG)
+    projects.dvc(folder, "repro", "-q", "train@hinge")
+    assert json.loads((folder / layout.executions("hinge")).read_text())["resumes"] == 1
+    assert json.loads((folder / layout.run("hinge")).read_text())["steps"] == 400
+
+
+def wait_until(found):
+    deadline = time.monotonic() + 300
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

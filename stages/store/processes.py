@@ -75,7 +75,9 @@ def run_all(module: str, jobs: Sequence[Path], show: Show, stopped: str) -> None
                 selector.register(running[index].stdout, selectors.EVENT_READ, index)  # type: ignore[arg-type]
             for key, _ in selector.select(timeout=LOOK_SECONDS):
                 code = _read_one(key.fileobj, key.data, running, selector, show)
-                if code not in (None, 0, STOPPED) and not stopping:  # asked to stop while it was still importing, a worker just ends
+                if code == STOPPED and not stopping:  # somebody stopped this one alone
+                    raise Stopped(stopped)
+                if code not in (None, 0) and not stopping:  # asked to stop while it was still importing, a worker just ends
                     raise _failed(key.data, code, jobs[key.data])
             cut = cut or _cut_short(running, stopping)
             if stopping and not running:
