@@ -75,6 +75,14 @@ RULES = (
                 Condition("energy_relapse", "above", 3.0, 0.3),
                 Condition("late_energy", "above", 0.3, 0.03),  # the last fifth of the run decides, not the last snapshot
                 Condition("best_over_good", "below", 2.0, 0.2),
+                Condition("precision_over_floor", "below", 0.5, 0.05, optional=True),  # modes of unequal weight are no collapse ...
+            ),
+            (
+                Condition("near_stretch", "above", 0.18, 0.02),
+                Condition("energy_relapse", "above", 3.0, 0.3),
+                Condition("late_energy", "above", 0.3, 0.03),
+                Condition("best_over_good", "below", 2.0, 0.2),
+                Condition("coverage_over_floor", "below", 0.5, 0.05, optional=True),  # ... while samples are real and all modes are there
             ),
         ),
         "the samples were good once and are now at least twice as bad, outside their spread",
@@ -94,10 +102,12 @@ RULES = (
                 Condition("energy_fall", "above", 0.06, 0.02),
                 Condition("on_gain", "above", -0.08, 0.02),  # while the other one does not get worse
                 Condition("final_over_best", "below", 1.5, 0.1),  # recovering from a bad turn is not improving ...
-                Condition("energy_turns", "below", 1, 0),  # ... nor is the way down of a swing
+                Condition("energy_turns", "below", 1, 0),  # ... nor is the way down of a swing ...
+                Condition("late_energy", "below", 1.0, 0.1),  # ... that is farther off than the untrained generator was
             ),
             (  # steady or not, when the snapshots say the same
                 Condition("energy_fall", "above", 0.2, 0.03),
+                Condition("late_energy", "below", 1.0, 0.1),
                 Condition("improvement", "above", 0.1, 0.02),
                 Condition("improvement_over_spread", "above", 3.0, 0.5),
                 Condition("final_over_best", "below", 1.1, 0.05),
