@@ -139,7 +139,7 @@ def test_the_sums_are_those_of_the_lanes(content):
 
 
 def test_what_the_page_promises_of_the_reported_games(content):
-    """120 lanes that the oracle names, 30 of them healthy; nine in ten right, no healthy lane called a failure, and the page says the numbers."""
+    """120 lanes that the oracle names, 30 of them healthy; nine in ten right, no healthy lane called a failure; the page says so."""
     found = content["splits"]["report"]
     assert found["judged"] >= 120
     assert found["healthy"] >= 30
