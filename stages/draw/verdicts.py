@@ -47,6 +47,7 @@ def exhibit(one: Exhibit, path: Path) -> None:
     (_images if one.samples.ndim == 4 else _points)(left, one)
     _curves(right, one)
     right.set_title(one.title, fontsize=9, color=INK, loc="left")
+    figure.legend(fontsize=7, frameon=False, loc="outside lower right", ncols=2, labelcolor=INK)  # within the axes it hides curves
     for axes in (left, right):
         axes.tick_params(which="both", labelsize=7, length=2, color=LINE, labelcolor=LINE)
         for spine in axes.spines.values():
@@ -94,4 +95,3 @@ def _curves(axes: Axes, one: Exhibit) -> None:
     if one.logarithmic:
         axes.set_yscale("log")
     axes.set_xlabel("generator step", fontsize=7, color=LINE)
-    axes.legend(fontsize=7, frameon=False, loc="best", labelcolor=INK)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stages.draw.verdicts import Curve, Exhibit, exhibit
-from stages.measure.facts import Lane, Standards
+from stages.measure.facts import Lane, Standards, facts
 from stages.staged.play import PICTURE, rules_side
 
 BY_RECORDS = {  # what is drawn of the records, and the thresholds on that axis
@@ -36,7 +36,7 @@ def draw_verdicts(rows: Sequence[Mapping[str, Any]], games: Path, figures: Path)
         agreed = [row for row in rows if row["rules"] == word == row["oracle"]]
         if not agreed:
             continue
-        row = min(agreed, key=_order if word != "non_finite" else lambda one: (-_steps(one, games), *_order(one)))
+        row = min(agreed, key=lambda one: (-_plain_to_see(word, one, games), *_order(one)))
         exhibit(_exhibit(row, games), figures / f"verdict-{word.replace('_', '-')}.png")
         drawn.append(word)
     return drawn
@@ -47,9 +47,16 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row["doubt"] is not None, row["split"] != "report", row["source"] == "dirac", row["game"], row["seed"])
 
 
-def _steps(row: Mapping[str, Any], games: Path) -> int:
-    """Steps that a lane did: the later it died, the more there is to see."""
-    return next(lane.steps for lane in rules_side(games / row["game"])[0] if lane.seed == row["seed"])
+def _plain_to_see(word: str, row: Mapping[str, Any], games: Path) -> float:
+    """How much there is to see on the curves, where lanes of one verdict differ in that."""
+    if word not in ("non_finite", "oscillating"):
+        return 0.0
+    lanes, standards = rules_side(games / row["game"])
+    lane = next(lane for lane in lanes if lane.seed == row["seed"])
+    if word == "non_finite":
+        return float(lane.steps)  # the later it died
+    turns = facts(lane, standards)["energy_turns"].value
+    return 0.0 if turns is None or row["source"] == "dirac" else turns
 
 
 def _exhibit(row: Mapping[str, Any], games: Path) -> Exhibit:
