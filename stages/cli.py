@@ -118,14 +118,21 @@ def evaluate(
     """Judge the samples of a variant (a node), or somebody else's with --samples (prints JSON)."""
     from stages import evaluate as node
 
-    config, root = _begin()
     if (variant is None) == (samples is None):
         raise SeesawError("evaluate takes a VARIANT or --samples PATH, one of the two")
-    if samples is not None:
-        typer.echo(json.dumps(node.score_samples(config, samples, root), indent=2))
-    else:
-        node.evaluate(config, str(variant), root)
+    config, root = _begin()
+    if variant is not None:
+        node.evaluate(config, variant, root)
         _steady(config, root, "evaluate")
+    elif samples is not None:
+        typer.echo(json.dumps(node.score_samples(config, samples, root), indent=2))
+
+
+def _compare(config: "Config", root: Path) -> None:
+    from stages import compare as node
+
+    node.compare(config, root)
+    _steady(config, root, "compare")
 
 
 @app.command()
@@ -141,10 +148,7 @@ def compare(aa: Pairs = 0, sensitivity: Again = False, top: Top = 3) -> None:
 
         check(config, root, top)
     else:
-        from stages.compare import compare as node
-
-        node(config, root)
-        _steady(config, root, "compare")
+        _compare(config, root)
 
 
 @app.command()

@@ -114,6 +114,7 @@ def test_the_file_is_what_was_returned_and_keeps_its_contract(ring):
         "fingerprint",
         "verdict",
         "doubt",
+        "doubts",
         "flags",
         "counts",
         "lanes",
@@ -125,7 +126,7 @@ def test_the_file_is_what_was_returned_and_keeps_its_contract(ring):
     } == result.keys()
     assert sum(result["counts"].values()) == len(result["lanes"]) == 2
     for lane in result["lanes"]:
-        assert lane.keys() == {"seed", "verdict", "doubt", "flags", "evidence", "remedies"}
+        assert lane.keys() == {"seed", "verdict", "doubt", "doubts", "flags", "evidence", "remedies"}
         for item in lane["evidence"]:
             assert item.keys() == {"measure", "value", "threshold", "relation", "steps", "text"}
         for remedy in lane["remedies"]:
@@ -284,7 +285,7 @@ FALLING, STEADY = np.geomspace(1.0, 1e-6, 40), np.ones(40)
     ("word", "filled", "remedy"),
     [
         ("vanishing_gradient", {"auc": 1.0, "sample_movement": FALLING}, "non_saturating"),
-        ("discriminator_wins", {"auc": 1.0, "sample_movement": STEADY}, "non_saturating"),
+        ("undetermined", {"auc": 1.0, "sample_movement": STEADY}, "add_r1"),  # G's samples never went anywhere: it is not beaten
         ("exploding_gradient", {"auc": 0.8, "g_gradient_norm": 1 / FALLING}, "lower_rates"),
         ("undetermined", {"auc": 0.8}, "add_r1"),
     ],
