@@ -5,7 +5,6 @@ sees to it that its dvc has one guardian: in a session of its own (what kills dv
 folder of the project. It waits for dvc's end, calls `mending.mend`, and ends.
 """
 
-import fcntl
 import os
 import select
 import subprocess
@@ -31,20 +30,12 @@ def stand_by(root: Path) -> None:
     name = root / mending.KEPT / f"guardian-{dvc}"
     name.parent.mkdir(parents=True, exist_ok=True)
     with name.open("a") as held:  # a guardian holds this file's lock as long as it lives
-        if _taken(held.fileno()):
+        if mending.taken(held.fileno()):
             watched = _opened(dvc)
             if not orphaned():
                 _start(root, name, dvc, watched, held.fileno())
             if watched >= 0:
                 os.close(watched)
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _opened(process: int) -> int:

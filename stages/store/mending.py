@@ -87,12 +87,13 @@ def _alone(path: Path, patience: float, shared: bool = False) -> Iterator[bool]:
         return
     with path.open("r+") as file:
         deadline = time.monotonic() + patience
-        while not (free := _taken(file.fileno(), shared) and path.stat().st_nlink == 1) and time.monotonic() < deadline:
+        while not (free := taken(file.fileno(), shared) and path.stat().st_nlink == 1) and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         yield free
 
 
-def _taken(descriptor: int, shared: bool) -> bool:
+def taken(descriptor: int, shared: bool = False) -> bool:
+    """Whether the lock on that open file (flock) could be had at once."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
